@@ -1,0 +1,145 @@
+//! One function for each rule. Each says the whole truth about its refusal.
+
+use crate::model::event::Diff;
+use crate::model::ids::{StoreId, VariantId};
+use crate::model::intent::Intent;
+use crate::model::reason::ReasonCode;
+use crate::model::scope::Scope;
+use crate::model::time::Timestamp;
+use crate::protocol::extract::{CheckoutFacts, Fact, Line};
+
+use super::policy::Policy;
+use super::{Denial, Facts, Listing};
+
+type Verdict = Result<(), Denial>;
+
+pub(super) fn scope(signed: Option<Scope>, needed: Scope) -> Verdict {
+    if signed == Some(needed) {
+        return Ok(());
+    }
+    let signed = signed.map_or("an unknown scope", Scope::as_str);
+    Err(Denial::by(ReasonCode::ScopeRestricted, "scope").found(signed, needed.as_str()))
+}
+
+pub(super) fn store(signed: &StoreId, here: &StoreId) -> Verdict {
+    if signed == here {
+        return Ok(());
+    }
+    Err(Denial::by(ReasonCode::StoreMismatch, "store").found(here.to_string(), signed.to_string()))
+}
+
+pub(super) fn facts(intent: &Intent, facts: Facts<'_>) -> Verdict {
+    match facts {
+        Facts::Known(facts) => same_purchase(intent, facts),
+        Facts::Unknown(cause) => {
+            Err(Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found(cause, "known facts"))
+        }
+        Facts::NotVisible => Ok(()),
+    }
+}
+
+/// One token buys one line: exactly its variant, quantity, unit price and currency.
+fn same_purchase(intent: &Intent, facts: &CheckoutFacts) -> Verdict {
+    let mut diff = Vec::new();
+    if let [line] = facts.lines.as_slice() {
+        compare(intent, line, &mut diff);
+    } else {
+        diff.push(difference("/lines", "integer", "1".to_owned(), facts.lines.len().to_string()));
+    }
+    if diff.is_empty() {
+        return Ok(());
+    }
+    Err(Denial { diff, ..Denial::by(ReasonCode::IntentMismatch, "intent") })
+}
+
+fn compare(intent: &Intent, line: &Line, diff: &mut Vec<Diff>) {
+    let quantity = i64::from(intent.quantity.get());
+    differs("/sourceVariantId", "string", &intent.variant, &line.variant, diff);
+    differs("/quantity", "integer", &quantity, &line.quantity, diff);
+    differs("/price/currency", "string", &intent.price.currency(), &line.currency, diff);
+    differs("/price/amount", "decimal", &intent.price, &line.price, diff);
+}
+
+fn differs<T: PartialEq + std::fmt::Display>(
+    path: &'static str,
+    kind: &'static str,
+    authorized: &T,
+    actual: &Fact<T>,
+    diff: &mut Vec<Diff>,
+) {
+    match actual {
+        Fact::Stated(value) if value == authorized => {}
+        Fact::NotBound => {}
+        Fact::Stated(value) => diff.push(difference(path, kind, authorized.to_string(), value.to_string())),
+        Fact::Senseless(text) => diff.push(difference(path, kind, authorized.to_string(), text.to_string())),
+    }
+}
+
+fn difference(path: &'static str, kind: &'static str, authorized: String, actual: String) -> Diff {
+    Diff { actual: actual.into(), authorized: authorized.into(), path, kind }
+}
+
+pub(super) fn listing(intent: &Intent, listing: Listing, policy: &Policy, now: Timestamp) -> Verdict {
+    let (price, verified_at) = match listing {
+        Listing::NoCatalog => return Ok(()),
+        Listing::NotListed => {
+            return Err(Denial::by(ReasonCode::VariantNotFound, "catalog.variant")
+                .found(intent.variant.to_string(), "a listed variant"));
+        }
+        Listing::Listed { price, verified_at } => (price, verified_at),
+    };
+    let age_s = now.millis_since(verified_at) / 1000;
+    if age_s > policy.price_max_age_s() {
+        let limit = format!("{} s", policy.price_max_age_s());
+        return Err(Denial::by(ReasonCode::StalePrice, "limits.price_max_age").found(format!("{age_s} s"), limit));
+    }
+    if price != intent.price {
+        return Err(
+            Denial::by(ReasonCode::StalePrice, "catalog.price").found(intent.price.to_string(), price.to_string())
+        );
+    }
+    Ok(())
+}
+
+/// Everything that the policy says about the purchase itself.
+pub(super) fn limits(intent: &Intent, policy: &Policy) -> Verdict {
+    currency(intent, policy)?;
+    variant(&intent.variant, policy)?;
+    if let Some(most) = policy.max_quantity().filter(|most| intent.quantity.get() > *most) {
+        return Err(denied("limits.max_quantity", intent.quantity, most));
+    }
+    if let Some(most) = policy.max_item_price().filter(|most| intent.price.minor() > most.minor()) {
+        return Err(denied("limits.max_item_price", intent.price, most));
+    }
+    let Some(most) = policy.max_cart_value() else { return Ok(()) };
+    match intent.price.times(intent.quantity.get()) {
+        Some(total) if total.minor() <= most.minor() => Ok(()),
+        Some(total) => Err(denied("limits.max_cart_value", total, most)),
+        None => Err(denied("limits.max_cart_value", "an amount out of range", most)),
+    }
+}
+
+fn currency(intent: &Intent, policy: &Policy) -> Verdict {
+    match policy.currency() {
+        Some(only) if only != intent.price.currency() => Err(denied("currency", intent.price.currency(), only)),
+        _ => Ok(()),
+    }
+}
+
+fn variant(variant: &VariantId, policy: &Policy) -> Verdict {
+    if let Some(pattern) = policy.denies_variant(variant) {
+        return Err(denied("catalog.deny", variant, pattern));
+    }
+    if policy.allows_variant(variant) { Ok(()) } else { Err(denied("catalog.allow", variant, "an allowed variant")) }
+}
+
+pub(super) fn velocity(orders_last_hour: u32, policy: &Policy) -> Verdict {
+    match policy.orders_per_hour() {
+        Some(most) if orders_last_hour >= most => Err(denied("velocity.orders_per_hour", orders_last_hour, most)),
+        _ => Ok(()),
+    }
+}
+
+fn denied(rule: &'static str, observed: impl std::fmt::Display, limit: impl std::fmt::Display) -> Denial {
+    Denial::by(ReasonCode::PolicyDenied, rule).found(observed.to_string(), limit.to_string())
+}

@@ -1,0 +1,11 @@
+//! Permyx: execution authorization and evidence for AI-initiated commerce.
+//!
+//! ARCHITECTURE.md draws the floors; a floor uses only floors below it.
+
+pub mod clock;
+pub mod decide;
+pub mod model;
+pub mod protocol;
+pub mod reload;
+pub mod telemetry;
+pub mod token;

@@ -1,0 +1,163 @@
+//! What was authorised, and the two hashes that bind a token to it (contract.md, "the token").
+
+use std::fmt;
+
+use aws_lc_rs::digest::{SHA256, digest};
+
+use super::ids::{StoreId, VariantId};
+use super::money::{Decimal, Price};
+use super::scope::Scope;
+
+/// Pieces of one variant: 1–50 (contract.md).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+pub struct Quantity(u32);
+
+impl Quantity {
+    pub const MAX: u32 = 50;
+
+    #[must_use]
+    pub fn new(count: i64) -> Option<Self> {
+        let count = u32::try_from(count).ok()?;
+        (1..=Self::MAX).contains(&count).then_some(Self(count))
+    }
+
+    /// The text of a JSON number whose value is a whole number from 1 to 50.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::new(Decimal::parse(text)?.integer()?)
+    }
+
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0
+    }
+}
+
+impl fmt::Display for Quantity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One authorised purchase: this many of this variant, in this store, at this unit price.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Intent {
+    pub store: StoreId,
+    pub variant: VariantId,
+    pub quantity: Quantity,
+    /// Unit price on the basis that the store declares.
+    pub price: Price,
+    pub scope: Scope,
+}
+
+impl Intent {
+    /// `storeId|variantId|qty|amount|currency|scope`. No part can hold `|`, so it is injective.
+    #[must_use]
+    pub fn canonical(&self) -> String {
+        let Self { store, variant, quantity, price, scope } = self;
+        format!("{store}|{variant}|{quantity}|{}|{}|{scope}", price.major(), price.currency())
+    }
+
+    /// `execution_intent_hash` of the token.
+    #[must_use]
+    pub fn hash(&self) -> Sha256 {
+        Sha256::of(self.canonical().as_bytes())
+    }
+}
+
+/// `sku_hash` of the token: SHA-256 of `storeId|variantId`.
+#[must_use]
+pub fn sku_hash(store: &StoreId, variant: &VariantId) -> Sha256 {
+    Sha256::of(format!("{store}|{variant}").as_bytes())
+}
+
+/// A SHA-256 value; prints as `sha256:` and lower-case hex.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut value = [0; 32];
+        value.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        Self(value)
+    }
+
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Lower-case hex without the prefix.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            for nibble in [byte >> 4, byte & 15] {
+                hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+            }
+            hex
+        })
+    }
+
+    /// True when `text` is exactly this value's printed form.
+    #[must_use]
+    pub fn is_printed_as(&self, text: &str) -> bool {
+        text.strip_prefix("sha256:").is_some_and(|hex| hex == self.hex())
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sha256:{}", self.hex())
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl serde::Serialize for Sha256 {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::money::Currency;
+    use proptest::prelude::*;
+
+    fn intent(store: &str, variant: &str, quantity: i64, minor: i64, code: &str) -> Intent {
+        Intent {
+            store: StoreId::parse(store).unwrap(),
+            variant: VariantId::parse(variant).unwrap(),
+            quantity: Quantity::new(quantity).unwrap(),
+            price: Price::of_minor(minor, Currency::parse(code).unwrap()).unwrap(),
+            scope: Scope::AgentExec,
+        }
+    }
+
+    #[test]
+    fn the_canonical_text_is_the_contract() {
+        let at = |minor, code| intent("store-123", "shopify:variant:123456", 1, minor, code).canonical();
+        assert_eq!(at(2990, "USD"), "store-123|shopify:variant:123456|1|29.90|USD|agent_exec");
+        assert_eq!(at(5000, "JPY"), "store-123|shopify:variant:123456|1|5000|JPY|agent_exec");
+        assert_eq!(at(1250, "KWD"), "store-123|shopify:variant:123456|1|1.250|KWD|agent_exec");
+    }
+
+    proptest! {
+        #[test]
+        fn different_intents_have_different_texts(
+            a in ("[a-z:|/]{1,6}", "[a-z:/]{1,6}", 1i64..=50, 0i64..500),
+            b in ("[a-z:|/]{1,6}", "[a-z:/]{1,6}", 1i64..=50, 0i64..500),
+        ) {
+            prop_assume!(!a.0.contains('|') && !b.0.contains('|'));
+            let left = intent(&a.0, &a.1, a.2, a.3, "USD");
+            let right = intent(&b.0, &b.1, b.2, b.3, "USD");
+            prop_assert_eq!(left == right, left.canonical() == right.canonical());
+        }
+    }
+}

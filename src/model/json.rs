@@ -1,0 +1,541 @@
+//! A strict JSON reader for bytes that strangers sent.
+//!
+//! It refuses what readers disagree about: duplicate names (after unescaping), a byte order mark,
+//! invalid UTF-8, lone surrogates, control characters, trailing text, deep nesting. Numbers keep
+//! their literal text, so money never passes through a float. Grammar: RFC 8259.
+
+use std::borrow::Cow;
+
+/// Deepest nesting of arrays and objects.
+pub const DEPTH_MAX: usize = 32;
+
+/// A JSON value that borrows from the text it was read from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Bool(bool),
+    /// The literal text of a number.
+    Number(&'a str),
+    String(Cow<'a, str>),
+    Array(Vec<Value<'a>>),
+    Object(Object<'a>),
+}
+
+/// Members in the order they stood, each name once.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
+
+/// Why a text is refused. The place is a byte offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    #[error("the text is not UTF-8")]
+    NotUtf8,
+    #[error("unexpected end of text")]
+    End,
+    #[error("unexpected character at byte {0}")]
+    Unexpected(usize),
+    #[error("a member name stands twice in one object, at byte {0}")]
+    DuplicateName(usize),
+    #[error("a string is not valid at byte {0}")]
+    BadString(usize),
+    #[error("nested deeper than {DEPTH_MAX} levels")]
+    TooDeep,
+    #[error("not a JSON object")]
+    NotAnObject,
+}
+
+/// Reads exactly one JSON object with nothing but white space around it.
+pub fn read_object(bytes: &[u8]) -> Result<Object<'_>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|_| JsonError::NotUtf8)?;
+    let mut reader = Reader { text, bytes: text.as_bytes(), at: 0 };
+    reader.skip_space();
+    let value = reader.value(0)?;
+    reader.skip_space();
+    match (value, reader.peek()) {
+        (Value::Object(object), None) => Ok(object),
+        (_, Some(_)) => Err(JsonError::Unexpected(reader.at)),
+        (_, None) => Err(JsonError::NotAnObject),
+    }
+}
+
+impl<'a> Object<'a> {
+    /// The member with this name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Value<'a>> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value<'a>)> {
+        self.0.iter().map(|(key, value)| (key.as_ref(), value))
+    }
+
+    /// The value at a JSON Pointer (RFC 6901); `""` is not a member and yields `None`.
+    #[must_use]
+    pub fn pointer(&self, pointer: &str) -> Option<&Value<'a>> {
+        let (first, rest) = split_pointer(pointer)?;
+        self.get(&first)?.pointer(rest)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+}
+
+impl<'a> Value<'a> {
+    /// The value at a JSON Pointer below this one; `""` is this one.
+    #[must_use]
+    pub fn pointer(&self, pointer: &str) -> Option<&Value<'a>> {
+        if pointer.is_empty() {
+            return Some(self);
+        }
+        let (first, rest) = split_pointer(pointer)?;
+        let next = match self {
+            Self::Object(object) => object.get(&first)?,
+            Self::Array(items) => items.get(array_index(&first)?)?,
+            _ => return None,
+        };
+        next.pointer(rest)
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn as_number(&self) -> Option<&'a str> {
+        match self {
+            Self::Number(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn as_array(&self) -> Option<&[Value<'a>]> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    #[must_use]
+    pub fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    /// A short text for a diff: scalars as they stand, the rest by its kind.
+    #[must_use]
+    pub fn summary(&self) -> Cow<'_, str> {
+        const LONGEST: usize = 128;
+        match self {
+            Self::Null => "null".into(),
+            Self::Bool(flag) => if *flag { "true" } else { "false" }.into(),
+            Self::Number(text) if text.len() <= LONGEST => Cow::Borrowed(text),
+            Self::String(text) if text.len() <= LONGEST => Cow::Borrowed(text),
+            Self::Number(_) => "a very long number".into(),
+            Self::String(_) => "a very long text".into(),
+            Self::Array(_) => "an array".into(),
+            Self::Object(_) => "an object".into(),
+        }
+    }
+}
+
+fn split_pointer(pointer: &str) -> Option<(Cow<'_, str>, &str)> {
+    let rest = pointer.strip_prefix('/')?;
+    let (token, rest) = match rest.find('/') {
+        Some(slash) => rest.split_at(slash),
+        None => (rest, ""),
+    };
+    let token = if token.contains('~') {
+        Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
+    } else {
+        Cow::Borrowed(token)
+    };
+    Some((token, rest))
+}
+
+fn array_index(token: &str) -> Option<usize> {
+    let canonical = token == "0" || !token.starts_with('0');
+    (canonical && token.bytes().all(|b| b.is_ascii_digit())).then(|| token.parse().ok()).flatten()
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    fn unexpected(&self) -> JsonError {
+        if self.at >= self.bytes.len() { JsonError::End } else { JsonError::Unexpected(self.at) }
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            Err(self.unexpected())
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Value<'a>, JsonError> {
+        match self.peek() {
+            Some(b'{') => self.object(depth + 1).map(Value::Object),
+            Some(b'[') => self.array(depth + 1).map(Value::Array),
+            Some(b'"') => self.string().map(Value::String),
+            Some(b'-' | b'0'..=b'9') => self.number().map(Value::Number),
+            Some(b't') => self.word("true", Value::Bool(true)),
+            Some(b'f') => self.word("false", Value::Bool(false)),
+            Some(b'n') => self.word("null", Value::Null),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn word(&mut self, word: &str, value: Value<'a>) -> Result<Value<'a>, JsonError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        if rest.starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(self.unexpected())
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Object<'a>, JsonError> {
+        if depth > DEPTH_MAX {
+            return Err(JsonError::TooDeep);
+        }
+        self.at += 1;
+        let mut object = Object::default();
+        let mut names = Names::default();
+        self.skip_space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(object);
+        }
+        loop {
+            self.skip_space();
+            let place = self.at;
+            if self.peek() != Some(b'"') {
+                return Err(self.unexpected());
+            }
+            let name = self.string()?;
+            if !names.is_new(&name, &object) {
+                return Err(JsonError::DuplicateName(place));
+            }
+            self.skip_space();
+            self.expect(b':')?;
+            self.skip_space();
+            let value = self.value(depth)?;
+            object.0.push((name, value));
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(object);
+                }
+                _ => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Vec<Value<'a>>, JsonError> {
+        if depth > DEPTH_MAX {
+            return Err(JsonError::TooDeep);
+        }
+        self.at += 1;
+        let mut items = Vec::new();
+        self.skip_space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(items);
+        }
+        loop {
+            self.skip_space();
+            items.push(self.value(depth)?);
+            self.skip_space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(items);
+                }
+                _ => return Err(self.unexpected()),
+            }
+        }
+    }
+
+    fn number(&mut self) -> Result<&'a str, JsonError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(self.unexpected()),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        self.slice(start, self.at)
+    }
+
+    fn digits(&mut self) -> Result<(), JsonError> {
+        let start = self.at;
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(self.unexpected()) }
+    }
+
+    fn slice(&self, start: usize, end: usize) -> Result<&'a str, JsonError> {
+        self.text.get(start..end).ok_or(JsonError::BadString(start))
+    }
+
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        self.at += 1;
+        let start = self.at;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    let text = self.slice(start, self.at)?;
+                    self.at += 1;
+                    return Ok(Cow::Borrowed(text));
+                }
+                Some(b'\\') => return self.escaped_string(start).map(Cow::Owned),
+                Some(0..=0x1f) => return Err(JsonError::BadString(self.at)),
+                Some(_) => self.at += 1,
+                None => return Err(JsonError::End),
+            }
+        }
+    }
+
+    fn escaped_string(&mut self, start: usize) -> Result<String, JsonError> {
+        let mut out = String::from(self.slice(start, self.at)?);
+        loop {
+            let plain = self.at;
+            while matches!(self.peek(), Some(b) if b != b'"' && b != b'\\' && b > 0x1f) {
+                self.at += 1;
+            }
+            out.push_str(self.slice(plain, self.at)?);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => out.push(self.escape()?),
+                Some(_) => return Err(JsonError::BadString(self.at)),
+                None => return Err(JsonError::End),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let place = self.at;
+        self.at += 1;
+        let kind = self.peek().ok_or(JsonError::End)?;
+        self.at += 1;
+        match kind {
+            b'"' => Ok('"'),
+            b'\\' => Ok('\\'),
+            b'/' => Ok('/'),
+            b'b' => Ok('\u{8}'),
+            b'f' => Ok('\u{c}'),
+            b'n' => Ok('\n'),
+            b'r' => Ok('\r'),
+            b't' => Ok('\t'),
+            b'u' => self.unicode_escape(place),
+            _ => Err(JsonError::BadString(place)),
+        }
+    }
+
+    fn unicode_escape(&mut self, place: usize) -> Result<char, JsonError> {
+        let high = self.hex4(place)?;
+        let code = if (0xd800..0xdc00).contains(&high) {
+            let follows = self.bytes.get(self.at..self.at + 2) == Some(b"\\u");
+            if !follows {
+                return Err(JsonError::BadString(place));
+            }
+            self.at += 2;
+            let low = self.hex4(place)?;
+            if !(0xdc00..0xe000).contains(&low) {
+                return Err(JsonError::BadString(place));
+            }
+            0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00)
+        } else {
+            high
+        };
+        char::from_u32(code).ok_or(JsonError::BadString(place))
+    }
+
+    fn hex4(&mut self, place: usize) -> Result<u32, JsonError> {
+        let digits = self.bytes.get(self.at..self.at + 4).ok_or(JsonError::End)?;
+        self.at += 4;
+        digits.iter().try_fold(0, |code, &byte| {
+            let digit = char::from(byte).to_digit(16).ok_or(JsonError::BadString(place))?;
+            Ok(code << 4 | digit)
+        })
+    }
+}
+
+/// Finds a second use of a name: by looking while there are few, by a set once there are many, so
+/// that an object of ten thousand members costs no square.
+#[derive(Default)]
+struct Names(std::collections::HashSet<String>);
+
+impl Names {
+    const FEW: usize = 16;
+
+    fn is_new(&mut self, name: &str, object: &Object<'_>) -> bool {
+        if object.0.len() < Self::FEW {
+            return !object.has(name);
+        }
+        if self.0.is_empty() {
+            self.0.extend(object.0.iter().map(|(key, _)| key.to_string()));
+        }
+        self.0.insert(name.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ambiguity_is_refused() {
+        let refused: &[&[u8]] = &[
+            b"",
+            b"1",
+            b"[]",
+            b"{}{}",
+            b"{} x",
+            b"{\"a\":1,}",
+            b"{a:1}",
+            b"{'a':1}",
+            b"{\"a\":01}",
+            b"{\"a\":+1}",
+            b"{\"a\":.5}",
+            b"{\"a\":1.}",
+            b"{\"a\":NaN}",
+            b"{\"a\":1 /*x*/}",
+            b"{\"a\":1,\"a\":2}",
+            b"{\"a\":1,\"\\u0061\":2}",
+            b"\xef\xbb\xbf{}",
+            b"{\"a\":\"\xff\"}",
+            b"{\"a\":\"\\ud800\"}",
+            b"{\"a\":\"\\ud800\\u0041\"}",
+            b"{\"a\":\"\\udc00\"}",
+            b"{\"a\":\"\n\"}",
+            b"{\"a\":\"\\x\"}",
+            b"{\"a\":tru}",
+            b"{\"a\"",
+            b"{\"a\":\"",
+            b"{\"a\":\"\\u00",
+        ];
+        for text in refused {
+            assert!(read_object(text).is_err(), "{}", String::from_utf8_lossy(text));
+        }
+    }
+
+    #[test]
+    fn a_second_name_is_found_among_many() {
+        let many: String = (0..100).map(|i| format!("\"k{i}\":{i},")).collect();
+        assert!(read_object(format!("{{{many}\"z\":0}}").as_bytes()).is_ok());
+        let twice = format!("{{{many}\"k\\u0037\":0}}");
+        assert!(matches!(read_object(twice.as_bytes()), Err(JsonError::DuplicateName(_))));
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |n: usize| format!("{{\"a\":{}1{}}}", "[".repeat(n), "]".repeat(n));
+        assert!(read_object(nested(31).as_bytes()).is_ok());
+        assert_eq!(read_object(nested(32).as_bytes()), Err(JsonError::TooDeep));
+        assert_eq!(read_object(nested(20_000).as_bytes()), Err(JsonError::TooDeep));
+    }
+
+    #[test]
+    fn pointers_reach_members_and_items() {
+        let object = read_object(br#"{"a":{"b/c":[10,{"d":"x"}]},"":1}"#).unwrap();
+        assert_eq!(object.pointer("/a/b~1c/0"), Some(&Value::Number("10")));
+        assert_eq!(object.pointer("/a/b~1c/1/d").and_then(Value::as_str), Some("x"));
+        assert_eq!(object.pointer("/a/b~1c/01"), None);
+        assert_eq!(object.pointer("/nope"), None);
+    }
+
+    /// The value as serde_json has it, where that can hold it.
+    fn same(ours: &Value<'_>, theirs: &serde_json::Value) -> bool {
+        match (ours, theirs) {
+            (Value::Null, serde_json::Value::Null) => true,
+            (Value::Bool(a), serde_json::Value::Bool(b)) => a == b,
+            (Value::Number(a), serde_json::Value::Number(b)) => a.parse::<f64>().ok() == b.as_f64(),
+            (Value::String(a), serde_json::Value::String(b)) => a == b,
+            (Value::Array(a), serde_json::Value::Array(b)) => {
+                a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+            }
+            (Value::Object(a), serde_json::Value::Object(b)) => {
+                a.0.len() == b.len() && a.iter().all(|(k, v)| b.get(k).is_some_and(|w| same(v, w)))
+            }
+            _ => false,
+        }
+    }
+
+    fn any_json() -> impl Strategy<Value = serde_json::Value> {
+        let leaf = prop_oneof![
+            Just(serde_json::Value::Null),
+            any::<bool>().prop_map(Into::into),
+            any::<i64>().prop_map(Into::into),
+            any::<String>().prop_map(Into::into),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Into::into),
+                prop::collection::hash_map(any::<String>(), inner, 0..8)
+                    .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn it_reads_what_a_library_reads(value in any_json()) {
+            let text = serde_json::json!({ "v": value }).to_string();
+            let ours = read_object(text.as_bytes()).unwrap();
+            prop_assert!(same(ours.get("v").unwrap(), &value));
+        }
+
+        #[test]
+        fn what_it_accepts_a_library_accepts(bytes in prop::collection::vec(prop::sample::select(b"{}[]\":,\\u0019aetrfalsn.-+E \n".to_vec()), 0..40)) {
+            if read_object(&bytes).is_ok() {
+                prop_assert!(serde_json::from_slice::<serde_json::Value>(&bytes).is_ok());
+            }
+        }
+    }
+}

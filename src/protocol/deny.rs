@@ -1,0 +1,209 @@
+//! How a refusal reads on the wire: one value, several shapes. A dialect changes the shape, never
+//! the code (contract.md).
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::model::event::Diff;
+use crate::model::ids::TraceId;
+use crate::model::reason::{Fault, ReasonCode};
+
+use super::preset::Dialect;
+
+/// Version of the published data contract that we speak.
+pub const PROTOCOL_VERSION: &str = "1.5";
+
+/// A judgement, or what stood in its way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Code {
+    Reason(ReasonCode),
+    Fault(Fault),
+}
+
+impl Code {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Reason(reason) => reason.as_str(),
+            Self::Fault(fault) => fault.as_str(),
+        }
+    }
+
+    /// The published reason code; `None` for a fault.
+    #[must_use]
+    pub const fn reason(self) -> Option<ReasonCode> {
+        match self {
+            Self::Reason(reason) => Some(reason),
+            Self::Fault(_) => None,
+        }
+    }
+
+    const fn status(self) -> u16 {
+        match self {
+            Self::Reason(reason) => reason.status(),
+            Self::Fault(fault) => fault.status(),
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Reason(reason) => reason.message(),
+            Self::Fault(fault) => fault.message(),
+        }
+    }
+
+    const fn next_step(self) -> Option<&'static str> {
+        match self {
+            Self::Reason(reason) => Some(reason.next_step()),
+            Self::Fault(_) => None,
+        }
+    }
+
+    const fn retryable(self) -> bool {
+        match self {
+            Self::Reason(reason) => reason.retryable(),
+            Self::Fault(fault) => matches!(
+                fault,
+                Fault::LedgerUnavailable
+                    | Fault::LedgerQuarantine
+                    | Fault::EvidenceUnavailable
+                    | Fault::SessionUnavailable
+                    | Fault::InFlight
+                    | Fault::UpstreamUnavailable
+            ),
+        }
+    }
+}
+
+/// Everything that a caller is told about a refusal.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub code: Code,
+    pub status: u16,
+    /// The sentence; the code's own unless there is a more precise one.
+    pub message: Option<String>,
+    /// The member or header that is malformed.
+    pub member: Option<String>,
+    pub rule: Option<String>,
+    pub observed: Option<String>,
+    pub limit: Option<String>,
+    pub diff: Vec<Diff>,
+    /// What became of the token where that is not obvious.
+    pub token_state: Option<&'static str>,
+    /// Whole seconds until a retry makes sense.
+    pub retry_after_s: Option<u64>,
+}
+
+impl Refusal {
+    #[must_use]
+    pub fn of(code: Code) -> Self {
+        Self {
+            code,
+            status: code.status(),
+            message: None,
+            member: None,
+            rule: None,
+            observed: None,
+            limit: None,
+            diff: Vec::new(),
+            token_state: None,
+            retry_after_s: None,
+        }
+    }
+
+    #[must_use]
+    pub fn reason(reason: ReasonCode) -> Self {
+        Self::of(Code::Reason(reason))
+    }
+
+    #[must_use]
+    pub fn fault(fault: Fault) -> Self {
+        Self::of(Code::Fault(fault))
+    }
+
+    /// A malformed request: which member, and what would be right.
+    #[must_use]
+    pub fn malformed(status: u16, member: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { status, member: Some(member.into()), message: Some(message.into()), ..Self::fault(Fault::BadRequest) }
+    }
+
+    /// The body in this dialect.
+    #[must_use]
+    pub fn body(&self, dialect: Dialect, trace: TraceId) -> Vec<u8> {
+        let ours = self.published(trace);
+        let value = match dialect {
+            Dialect::Permyx => ours,
+            Dialect::Ucp => self.ucp(ours),
+        };
+        let mut body = value.to_string().into_bytes();
+        body.push(b'\n');
+        body
+    }
+
+    /// The published shape of `/validate`, with our additive members.
+    #[must_use]
+    pub fn published(&self, trace: TraceId) -> Value {
+        let shape = Published {
+            allowed: false,
+            decision: "denied",
+            diff: &self.diff,
+            docs: format!("https://permyx.dev/c/{}", self.code.as_str()),
+            error: json!({ "code": self.code.as_str(), "message": self.sentence() }),
+            limit: self.limit.as_deref(),
+            member: self.member.as_deref(),
+            next: self.code.next_step(),
+            observed: self.observed.as_deref(),
+            permyx_protocol_version: PROTOCOL_VERSION,
+            reason_code: self.code.reason(),
+            retryable: self.code.retryable(),
+            rule: self.rule.as_deref(),
+            token_consumed: false,
+            token_state: self.token_state,
+            trace_id: trace,
+        };
+        serde_json::to_value(shape).unwrap_or_default()
+    }
+
+    /// UCP protocol errors carry `code` and `content`, business errors `messages`: both are given.
+    fn ucp(&self, ours: Value) -> Value {
+        let content = self.sentence();
+        let message = json!({
+            "type": "error", "code": self.code.as_str(), "severity": "unrecoverable", "content": content,
+        });
+        json!({ "code": self.code.as_str(), "content": content, "messages": [message], "permyx": ours })
+    }
+
+    #[must_use]
+    pub fn sentence(&self) -> &str {
+        self.message.as_deref().unwrap_or(self.code.message())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Published<'a> {
+    allowed: bool,
+    decision: &'static str,
+    #[serde(skip_serializing_if = "<[Diff]>::is_empty")]
+    diff: &'a [Diff],
+    docs: String,
+    error: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    member: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<&'a str>,
+    #[serde(rename = "permyx_protocol_version")]
+    permyx_protocol_version: &'static str,
+    reason_code: Option<ReasonCode>,
+    retryable: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<&'a str>,
+    token_consumed: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_state: Option<&'static str>,
+    trace_id: TraceId,
+}

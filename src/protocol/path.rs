@@ -1,0 +1,147 @@
+//! `METHOD /path/{session}/complete`: how presets and routes name requests.
+
+use std::fmt;
+
+/// A method and a path whose segments are literal or a placeholder.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    method: String,
+    segments: Vec<Segment>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Segment {
+    Literal(String),
+    /// `{session}`: one segment that is not empty.
+    Session,
+}
+
+/// A request that a pattern matched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Match<'p> {
+    pub session: Option<&'p str>,
+}
+
+impl Pattern {
+    /// Reads `POST /checkout-sessions/{session}/complete`.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let (method, path) = text.split_once(' ').ok_or("write it as `METHOD /path`")?;
+        if method.is_empty() || !method.bytes().all(|b| b.is_ascii_uppercase()) {
+            return Err("the method is written in capitals");
+        }
+        let path = path.strip_prefix('/').ok_or("the path starts with `/`")?;
+        let segments = segments(path).map(Segment::parse).collect::<Result<Vec<_>, _>>()?;
+        if segments.iter().filter(|s| **s == Segment::Session).count() > 1 {
+            return Err("`{session}` stands at most once");
+        }
+        Ok(Self { method: method.to_owned(), segments })
+    }
+
+    /// Matches a method and a canonical path, given without the route's prefix.
+    #[must_use]
+    pub fn matches<'p>(&self, method: &str, path: &'p str) -> Option<Match<'p>> {
+        if self.method != method {
+            return None;
+        }
+        self.matches_path(path)
+    }
+
+    fn matches_path<'p>(&self, path: &'p str) -> Option<Match<'p>> {
+        let mut found = Match { session: None };
+        let mut parts = segments(path.strip_prefix('/').unwrap_or(path));
+        for segment in &self.segments {
+            let part = parts.next()?;
+            match segment {
+                Segment::Literal(text) if text == part => {}
+                Segment::Literal(_) => return None,
+                Segment::Session => found.session = Some(part),
+            }
+        }
+        parts.next().is_none().then_some(found)
+    }
+
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// The path with this session in place of `{session}`.
+    #[must_use]
+    pub fn path_for(&self, session: Option<&str>) -> String {
+        self.segments.iter().fold(String::new(), |path, segment| match segment {
+            Segment::Literal(text) => path + "/" + text,
+            Segment::Session => path + "/" + session.unwrap_or_default(),
+        })
+    }
+
+    #[must_use]
+    pub fn has_session(&self) -> bool {
+        self.segments.contains(&Segment::Session)
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        if text == "{session}" {
+            return Ok(Self::Session);
+        }
+        let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
+        if text.is_empty() || !text.bytes().all(legal) || matches!(text, "." | "..") {
+            return Err("a segment is letters, digits and `- _ . ~`, or `{session}`");
+        }
+        Ok(Self::Literal(text.to_owned()))
+    }
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &str> {
+    let mut parts = path.split('/');
+    if path.is_empty() {
+        parts.next();
+    }
+    parts
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path_for(Some("{session}"));
+        write!(f, "{} {}", self.method, if path.is_empty() { "/" } else { &path })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_whole_paths_only() {
+        let complete = Pattern::parse("POST /checkout-sessions/{session}/complete").unwrap();
+        let matched = complete.matches("POST", "/checkout-sessions/cs_1/complete");
+        assert_eq!(matched, Some(Match { session: Some("cs_1") }));
+        for (method, path) in [
+            ("GET", "/checkout-sessions/cs_1/complete"),
+            ("POST", "/checkout-sessions/cs_1"),
+            ("POST", "/checkout-sessions/cs_1/complete/x"),
+            ("POST", "/checkout-sessions/cs_1/complete/"),
+            ("POST", "/"),
+        ] {
+            assert_eq!(complete.matches(method, path), None, "{method} {path}");
+        }
+        assert_eq!(complete.path_for(Some("cs_1")), "/checkout-sessions/cs_1/complete");
+    }
+
+    #[test]
+    fn the_root_is_a_pattern() {
+        let root = Pattern::parse("POST /").unwrap();
+        assert!(root.matches("POST", "").is_some());
+        assert!(root.matches("POST", "/").is_some());
+        assert!(root.matches("POST", "/x").is_none());
+        assert_eq!(root.to_string(), "POST /");
+    }
+
+    #[test]
+    fn what_is_no_pattern_says_why() {
+        for bad in ["/x", "post /x", "POST x", "POST /a//b", "POST /../a", "POST /{a}", "POST /{session}/{session}"] {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

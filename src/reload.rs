@@ -1,0 +1,121 @@
+//! Files that change while the program runs: read, checked whole, then swapped in at once. A bad
+//! file keeps what was there before.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use crate::model::intent::Sha256;
+
+/// Largest file that is read.
+pub const FILE_MAX: u64 = 1 << 20;
+/// Most files of one directory.
+pub const FILES_MAX: usize = 10_000;
+/// Events of one change come in a burst; this long after the first, the directory is read.
+const SETTLE: Duration = Duration::from_millis(150);
+/// Read even without an event: some file systems send none.
+const POLL: Duration = Duration::from_secs(5);
+
+/// A value that readers take as one snapshot and a reloader replaces whole.
+pub struct Reloaded<T>(ArcSwap<T>);
+
+impl<T> Reloaded<T> {
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self(ArcSwap::from_pointee(value))
+    }
+
+    /// The value as it is now. Hold it for one request: it does not change under you.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<T> {
+        self.0.load_full()
+    }
+
+    pub fn replace(&self, value: T) {
+        self.0.store(Arc::new(value));
+    }
+}
+
+/// The files of a directory with one ending: name → text.
+pub type Files = BTreeMap<PathBuf, String>;
+
+/// Why a directory could not be read. The old state stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    #[error("cannot read `{}`", .path.display())]
+    Io { path: PathBuf, source: std::io::Error },
+    #[error("`{}` is larger than {FILE_MAX} bytes", .0.display())]
+    TooLarge(PathBuf),
+    #[error("`{}` holds more than {FILES_MAX} files", .0.display())]
+    TooMany(PathBuf),
+}
+
+/// Reads the files directly in `dir` whose name ends in `.ending`. Names that start with a dot are
+/// left out: Kubernetes keeps its `..data` there, and editors their scratch.
+pub fn read_dir(dir: &Path, ending: &str) -> Result<Files, ReadError> {
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ReadError::Io { path, source }
+    };
+    let mut files = Files::new();
+    for entry in std::fs::read_dir(dir).map_err(io(dir))? {
+        let path = entry.map_err(io(dir))?.path();
+        let hidden = path.file_name().is_none_or(|name| name.to_string_lossy().starts_with('.'));
+        if hidden || path.extension().is_none_or(|e| e != ending) {
+            continue;
+        }
+        if files.len() == FILES_MAX {
+            return Err(ReadError::TooMany(dir.to_owned()));
+        }
+        if std::fs::metadata(&path).map_err(io(&path))?.len() > FILE_MAX {
+            return Err(ReadError::TooLarge(path));
+        }
+        let text = std::fs::read_to_string(&path).map_err(io(&path))?;
+        files.insert(path, text);
+    }
+    Ok(files)
+}
+
+/// Fingerprint of a set of files: names and contents, never times.
+#[must_use]
+pub fn fingerprint(files: &Files) -> Sha256 {
+    let mut all = Vec::new();
+    for (path, text) in files {
+        all.extend_from_slice(path.as_os_str().as_encoded_bytes());
+        all.push(0);
+        all.extend_from_slice(Sha256::of(text.as_bytes()).as_bytes());
+    }
+    Sha256::of(&all)
+}
+
+/// Calls `changed` whenever something in `dir` may have changed: on events of the *directory*
+/// (ConfigMap updates swap `..data` and never touch the file), on a nudge, and every few seconds.
+/// Runs until the task is dropped.
+pub async fn watch(dir: PathBuf, mut nudge: mpsc::Receiver<()>, mut changed: impl FnMut()) {
+    let (seen, mut events) = mpsc::channel(1);
+    let on_event = move |_event| {
+        // A full channel already holds the news.
+        let _ = seen.try_send(());
+    };
+    let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+        watcher.watch(&dir, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    if let Err(error) = &watcher {
+        tracing::warn!(dir = %dir.display(), %error, "no events of this directory, it is read every few seconds");
+    }
+    loop {
+        tokio::select! {
+            Some(()) = events.recv() => tokio::time::sleep(SETTLE).await,
+            Some(()) = nudge.recv() => {}
+            () = tokio::time::sleep(POLL) => {}
+        }
+        while events.try_recv().is_ok() {}
+        changed();
+    }
+}

@@ -1,0 +1,209 @@
+//! Metrics: one registry of our own, closed label sets, base units.
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+/// Everything that is counted. Made once, shared by reference.
+pub struct Metrics {
+    registry: Registry,
+    /// Answers by listener, route, code class and decision.
+    pub http_requests: IntCounterVec,
+    /// Time from the first byte of a request to the last of its answer.
+    pub http_duration: HistogramVec,
+    /// Judgements by stage, decision, reason and enforcement.
+    pub decisions: IntCounterVec,
+    pub tokenless: IntCounterVec,
+    pub tokens_issued: IntCounter,
+    pub replays: IntCounter,
+    pub ledger_duration: HistogramVec,
+    pub ledger_operations: IntCounterVec,
+    pub ledger_entries: IntGauge,
+    pub ledger_up: IntGauge,
+    pub upstream_duration: HistogramVec,
+    pub released: IntCounter,
+    pub indeterminate: IntCounter,
+    pub bypassed: IntCounterVec,
+    pub policy_info: IntGaugeVec,
+    pub reload_ok: IntGaugeVec,
+    pub reload_at: GaugeVec,
+    pub reloads: IntCounterVec,
+    pub jwks_keys: IntGauge,
+    pub jwks_refreshes: IntCounterVec,
+    pub jwks_age: Gauge,
+    pub evidence_events: IntCounterVec,
+    pub evidence_spool_bytes: IntGauge,
+    pub evidence_spool_limit_bytes: IntGauge,
+    /// Seconds since the oldest event that is not yet in the store.
+    pub evidence_lag: Gauge,
+    pub evidence_gaps: IntCounterVec,
+    pub evidence_commit: Histogram,
+    pub api_requests: IntCounterVec,
+    pub api_rate_limited: IntCounterVec,
+    pub in_flight: IntGaugeVec,
+}
+
+const LATENCY_S: [f64; 14] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+impl Metrics {
+    /// Builds and registers everything. Fails only on a name that stands twice, which a test finds.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("permyx".to_owned()), None)?;
+        let r = &registry;
+        let build = int_gauges(r, "build_info", "The running build", &["version"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        Ok(Self {
+            http_requests: counters(
+                r,
+                "http_requests_total",
+                "Answered requests",
+                &["listener", "route", "code_class", "decision"],
+            )?,
+            http_duration: histograms(
+                r,
+                "http_request_duration_seconds",
+                "Request to last answer byte",
+                &["listener", "route"],
+            )?,
+            decisions: counters(r, "decisions_total", "Judgements", &["stage", "decision", "reason", "enforcement"])?,
+            tokenless: counters(
+                r,
+                "tokenless_requests_total",
+                "Requests to guarded routes without a token",
+                &["route", "agent_signal"],
+            )?,
+            tokens_issued: counter(r, "tokens_issued_total", "Execution tokens issued")?,
+            replays: counter(r, "replays_total", "Tokens presented again after they were used")?,
+            ledger_duration: histograms(
+                r,
+                "ledger_operation_duration_seconds",
+                "Time of a ledger operation",
+                &["backend", "op"],
+            )?,
+            ledger_operations: counters(
+                r,
+                "ledger_operations_total",
+                "Ledger operations",
+                &["backend", "op", "result"],
+            )?,
+            ledger_entries: gauge(r, "ledger_entries", "Tokens that the ledger remembers")?,
+            ledger_up: gauge(r, "ledger_up", "1 while the ledger answers")?,
+            upstream_duration: histograms(
+                r,
+                "upstream_response_duration_seconds",
+                "Request sent to answer complete",
+                &["route"],
+            )?,
+            released: counter(r, "released_total", "Reservations given back: nothing was executed")?,
+            indeterminate: counter(r, "indeterminate_total", "Executions whose outcome is unknown")?,
+            bypassed: counters(
+                r,
+                "bypassed_total",
+                "Requests that passed unjudged because policy allows it",
+                &["cause"],
+            )?,
+            policy_info: int_gauges(r, "policy_info", "Policies in force", &["store", "mode", "hash8"])?,
+            reload_ok: int_gauges(r, "config_last_reload_successful", "1 when the last reload was taken", &["kind"])?,
+            reload_at: gauges(
+                r,
+                "config_last_reload_success_timestamp_seconds",
+                "When a reload was last taken",
+                &["kind"],
+            )?,
+            reloads: counters(r, "config_reloads_total", "Reloads", &["kind", "result"])?,
+            jwks_keys: gauge(r, "jwks_keys", "Keys that tokens are verified with")?,
+            jwks_refreshes: counters(r, "jwks_refresh_total", "Refreshes of the key set", &["result"])?,
+            jwks_age: float_gauge(r, "jwks_age_seconds", "Age of the key set")?,
+            evidence_events: counters(r, "evidence_events_total", "Events written", &["type"])?,
+            evidence_spool_bytes: gauge(r, "evidence_spool_bytes", "Bytes in the spool")?,
+            evidence_spool_limit_bytes: gauge(r, "evidence_spool_limit_bytes", "Bytes that the spool may hold")?,
+            evidence_lag: float_gauge(
+                r,
+                "evidence_lag_seconds",
+                "Age of the oldest event that is not in the store yet",
+            )?,
+            evidence_gaps: counters(r, "evidence_gap_events_total", "Declared gaps; must stay 0", &["cause"])?,
+            evidence_commit: histogram(r, "evidence_commit_duration_seconds", "Time to commit a batch to the store")?,
+            api_requests: counters(
+                r,
+                "agent_api_requests_total",
+                "Calls of the execution API",
+                &["endpoint", "code_class"],
+            )?,
+            api_rate_limited: counters(
+                r,
+                "agent_api_rate_limited_total",
+                "Calls refused by an allowance",
+                &["window"],
+            )?,
+            in_flight: int_gauges(r, "in_flight_requests", "Requests under way", &["listener"])?,
+            registry,
+        })
+    }
+
+    /// The text exposition format.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        // Writing to a Vec cannot fail, and the families were checked when they were registered.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        out
+    }
+}
+
+/// `2xx` and so on: a closed set whatever the merchant answers.
+#[must_use]
+pub fn code_class(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        _ => "other",
+    }
+}
+
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    made: Result<C, prometheus::Error>,
+) -> Result<C, prometheus::Error> {
+    let metric = made?;
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+fn counter(r: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    registered(r, IntCounter::new(name, help))
+}
+
+fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    registered(r, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    registered(r, IntGauge::new(name, help))
+}
+
+fn float_gauge(r: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {
+    registered(r, Gauge::new(name, help))
+}
+
+fn gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+    registered(r, GaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn int_gauges(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    registered(r, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn histogram(r: &Registry, name: &str, help: &str) -> Result<Histogram, prometheus::Error> {
+    registered(r, Histogram::with_opts(HistogramOpts::new(name, help).buckets(LATENCY_S.to_vec())))
+}
+
+fn histograms(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<HistogramVec, prometheus::Error> {
+    registered(r, HistogramVec::new(HistogramOpts::new(name, help).buckets(LATENCY_S.to_vec()), labels))
+}

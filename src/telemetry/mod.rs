@@ -1,0 +1,4 @@
+//! Floor 3: how the program is seen from outside: metrics and logs.
+
+pub mod logging;
+pub mod metrics;
