@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod decide;
+pub mod evidence;
 pub mod model;
 pub mod protocol;
 pub mod reload;
