@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod decide;
 pub mod model;
+pub mod net;
 pub mod protocol;
 pub mod reload;
 pub mod telemetry;
