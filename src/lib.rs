@@ -4,6 +4,8 @@
 
 pub mod clock;
 pub mod decide;
+pub mod durable;
+pub mod keystore;
 pub mod model;
 pub mod net;
 pub mod protocol;
