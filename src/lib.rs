@@ -5,9 +5,12 @@
 pub mod clock;
 pub mod decide;
 pub mod detect;
+pub mod durable;
 pub mod evidence;
+pub mod keystore;
 pub mod ledger;
 pub mod model;
+pub mod net;
 pub mod protocol;
 pub mod reload;
 pub mod telemetry;
