@@ -7,5 +7,6 @@ pub mod decide;
 pub mod model;
 pub mod protocol;
 pub mod reload;
+pub mod sandbox;
 pub mod telemetry;
 pub mod token;
