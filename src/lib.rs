@@ -4,6 +4,9 @@
 
 pub mod clock;
 pub mod decide;
+pub mod detect;
+pub mod evidence;
+pub mod ledger;
 pub mod model;
 pub mod protocol;
 pub mod reload;
