@@ -13,5 +13,6 @@ pub mod model;
 pub mod net;
 pub mod protocol;
 pub mod reload;
+pub mod sandbox;
 pub mod telemetry;
 pub mod token;
