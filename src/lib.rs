@@ -5,12 +5,14 @@
 pub mod authority;
 pub mod catalog;
 pub mod clock;
+pub mod config;
 pub mod decide;
 pub mod detect;
 pub mod durable;
 pub mod evidence;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+pub mod jwks;
 pub mod keystore;
 pub mod ledger;
 pub mod model;
