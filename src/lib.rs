@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md draws the floors; a floor uses only floors below it.
 
+pub mod catalog;
 pub mod clock;
 pub mod decide;
 pub mod durable;
@@ -9,6 +10,7 @@ pub mod keystore;
 pub mod model;
 pub mod net;
 pub mod protocol;
+pub mod quota;
 pub mod reload;
 pub mod telemetry;
 pub mod token;
