@@ -1,0 +1,64 @@
+//! The segment files of one spool directory: `<first sequence, 20 digits>.spool`.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+const ENDING: &str = "spool";
+
+/// One segment file as it was when the directory was listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Sequence of its first record.
+    pub first: u64,
+    pub path: PathBuf,
+    pub bytes: u64,
+}
+
+/// Where the segment that starts with `first` stands.
+pub fn path(dir: &Path, first: u64) -> PathBuf {
+    dir.join(format!("{first:020}.{ENDING}"))
+}
+
+/// The segments of a directory, oldest first. Other files are not ours and are left out.
+pub fn list(dir: &Path) -> io::Result<Vec<Segment>> {
+    let mut segments = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let Some(first) = first_sequence(&path) else { continue };
+        match std::fs::metadata(&path) {
+            Ok(found) => segments.push(Segment { first, path, bytes: found.len() }),
+            // A reader may have released it since the directory was opened.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    segments.sort_by_key(|segment| segment.first);
+    Ok(segments)
+}
+
+fn first_sequence(path: &Path) -> Option<u64> {
+    let stem = path.file_stem()?.to_str()?;
+    (path.extension()? == ENDING && stem.len() == 20).then(|| stem.parse().ok()).flatten()
+}
+
+/// Deletes the segments that hold nothing but records before `sequence`. The newest always stays:
+/// it may be written to, and the sequence continues from it.
+pub fn release_before(dir: &Path, sequence: u64) -> io::Result<()> {
+    let segments = list(dir)?;
+    for (segment, following) in segments.iter().zip(segments.iter().skip(1)) {
+        if following.first > sequence {
+            break;
+        }
+        match std::fs::remove_file(&segment.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes names that were added to a directory survive a loss of power.
+pub fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

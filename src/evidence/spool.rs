@@ -1,0 +1,368 @@
+//! A producer's own log: an event is in the spool when [`Spool::append`] returns, and then
+//! survives the death of the process (README decision 19, class `spool`).
+
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::active::{Active, Fault};
+use super::gap::{Cause, Gap, Gaps};
+use super::record::{self, BODY_MAX, HEADER};
+use super::recover::{Ending, Recovered, recover};
+use super::segment;
+use crate::clock::Clock;
+use crate::model::event::{Event, EventKind};
+use crate::model::ids::TraceId;
+use crate::telemetry::metrics::Metrics;
+
+/// How long an event may be written and not yet on the disk.
+const SYNC_EVERY: Duration = Duration::from_millis(10);
+/// Other processes release segments: this many syncs apart, the directory is measured anew.
+const MEASURE_EVERY: u32 = 100;
+/// Smallest and largest segment, whatever the options say.
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (BODY_MAX + HEADER) as u64..=1 << 28;
+
+/// What a spool is opened with.
+#[derive(Clone, Debug)]
+pub struct SpoolOptions {
+    /// Its directory. One process at a time may have it open.
+    pub dir: PathBuf,
+    /// The producer's name in every event (`/gateways/<name>`).
+    pub source: String,
+    /// Most bytes that unreleased segments may take. A quarter is kept for settlements.
+    pub limit_bytes: u64,
+    /// A segment that would grow beyond this is followed by a new one. At most an eighth of the
+    /// limit, since the newest segment is never released.
+    pub segment_bytes: u64,
+}
+
+/// Why an event is not in the spool, or the spool not open.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error("cannot {doing} in the spool directory `{}`", .dir.display())]
+    Io { doing: &'static str, dir: PathBuf, source: io::Error },
+    #[error("the spool directory `{}` is in use by another process", .0.display())]
+    InUse(PathBuf),
+    #[error("the spool is full: {used} of {limit} bytes are used")]
+    Full { used: u64, limit: u64 },
+    #[error(transparent)]
+    TooLarge(#[from] record::TooLarge),
+    #[error("the spool is closed")]
+    Closed,
+    #[error("the spool failed to undo a torn write or to reach the disk, and takes no more events until a restart")]
+    Broken,
+}
+
+/// Proof that an event was written.
+#[must_use]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Receipt {
+    sequence: u64,
+}
+
+impl Receipt {
+    /// Place of the event in its producer's stream.
+    #[must_use]
+    pub const fn sequence(self) -> u64 {
+        self.sequence
+    }
+}
+
+/// An append-only log in segment files, with one producer.
+pub struct Spool {
+    options: SpoolOptions,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    /// Held for the length of a sync, so that a second caller waits for the first one's.
+    syncing: Mutex<()>,
+    /// Locked as long as the file is open; the kernel unlocks it when the process dies.
+    _lock: File,
+}
+
+struct State {
+    phase: Phase,
+    active: Active,
+    /// Bytes in the other segments.
+    sealed: u64,
+    next: u64,
+    unsynced: bool,
+    /// What could not be written, to be declared as soon as there is room.
+    gaps: Gaps,
+    buffer: Vec<u8>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    Closed,
+    Broken,
+}
+
+/// How much of the limit an event may use.
+#[derive(Clone, Copy)]
+enum Share {
+    ThreeQuarters,
+    All,
+}
+
+impl Share {
+    const fn of(kind: EventKind) -> Self {
+        let last_word = matches!(kind, EventKind::SystemStopped);
+        if kind.is_settlement() || last_word { Self::All } else { Self::ThreeQuarters }
+    }
+
+    const fn of_limit(self, limit: u64) -> u64 {
+        match self {
+            Self::ThreeQuarters => limit - limit / 4,
+            Self::All => limit,
+        }
+    }
+}
+
+impl State {
+    fn used(&self) -> u64 {
+        self.sealed + self.active.bytes()
+    }
+
+    fn check(&self) -> Result<(), SpoolError> {
+        match self.phase {
+            Phase::Open => Ok(()),
+            Phase::Closed => Err(SpoolError::Closed),
+            Phase::Broken => Err(SpoolError::Broken),
+        }
+    }
+}
+
+impl Spool {
+    /// Opens a directory, made if it is not there. A torn record at the end is cut off, the
+    /// sequence continues, and a missing clean-shutdown record is declared as a gap.
+    pub fn open(mut options: SpoolOptions, clock: Clock, metrics: Arc<Metrics>) -> Result<Self, SpoolError> {
+        let (smallest, largest) = SEGMENT_BYTES.into_inner();
+        options.segment_bytes = options.segment_bytes.min(options.limit_bytes / 8).clamp(smallest, largest);
+        let failed = |doing| {
+            let dir = options.dir.clone();
+            move |source| SpoolError::Io { doing, dir, source }
+        };
+        std::fs::create_dir_all(&options.dir).map_err(failed("make a place"))?;
+        let lock = File::create(options.dir.join("lock")).map_err(failed("make the lock"))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => SpoolError::InUse(options.dir.clone()),
+            TryLockError::Error(source) => failed("take the lock")(source),
+        })?;
+        let Recovered { active, sealed, next, ending } = recover(&options.dir).map_err(failed("recover"))?;
+        let state = State {
+            phase: Phase::Open,
+            active,
+            sealed,
+            next,
+            unsynced: true,
+            gaps: Gaps::default(),
+            buffer: Vec::new(),
+        };
+        metrics.evidence_spool_limit_bytes.set(gauge(options.limit_bytes));
+        let spool = Self { options, clock, metrics, state: Mutex::new(state), syncing: Mutex::new(()), _lock: lock };
+        spool.begin(ending);
+        Ok(spool)
+    }
+
+    /// The first events of a run. A spool that is full opens too: its reader may not have started
+    /// yet. What does not fit now is declared later.
+    fn begin(&self, ending: Ending) {
+        let mut state = self.state.lock();
+        if let Ending::Unclean { damage } = ending {
+            let dir = self.options.dir.display();
+            tracing::warn!(%dir, damage, "the spool was not closed cleanly; events of the last moment may be missing");
+            self.note_gap(&mut state, Gap::unclean(damage));
+        }
+        let started = Event::new(EventKind::SystemStarted, self.clock.now(), TraceId::random());
+        self.declare_gaps(&mut state);
+        if let Err(error) = self.write(&mut state, &started) {
+            tracing::warn!(%error, "the start of this process is not in evidence");
+        }
+    }
+
+    /// Writes an event. When this returns a receipt the event survives the death of the process;
+    /// within 10 ms more it survives a loss of power.
+    pub fn append(&self, event: &Event) -> Result<Receipt, SpoolError> {
+        let mut state = self.state.lock();
+        self.declare_gaps(&mut state);
+        let written = self.write(&mut state, event);
+        if let Err(error) = &written {
+            let cause = Cause::of(error);
+            if state.gaps.is_empty() {
+                tracing::error!(%error, cause = cause.as_str(), "evidence is being lost");
+            }
+            self.note_gap(&mut state, Gap::lost(cause));
+        }
+        drop(state);
+        written
+    }
+
+    /// Waits until everything that was appended before this call is on the disk.
+    pub fn sync(&self) -> Result<(), SpoolError> {
+        let _one_at_a_time = self.syncing.lock();
+        let file = {
+            let mut state = self.state.lock();
+            if state.phase == Phase::Broken {
+                return Err(SpoolError::Broken);
+            }
+            if !std::mem::take(&mut state.unsynced) {
+                return Ok(());
+            }
+            state.active.file()
+        };
+        file.sync_data().map_err(|source| {
+            // The kernel may have dropped the unwritten pages: a later sync that succeeds would prove nothing.
+            self.state.lock().phase = Phase::Broken;
+            self.failed("reach the disk", source)
+        })
+    }
+
+    /// Writes the clean-shutdown record and waits for the disk. Later events are refused.
+    pub fn close(&self) -> Result<(), SpoolError> {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Closed {
+            return Ok(());
+        }
+        self.declare_gaps(&mut state);
+        let stopped = Event::new(EventKind::SystemStopped, self.clock.now(), TraceId::random());
+        let _receipt = self.write(&mut state, &stopped)?;
+        state.phase = Phase::Closed;
+        drop(state);
+        self.sync()
+    }
+
+    /// False when the next ordinary event would be refused. Settlements may still have room.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        let state = self.state.lock();
+        let longest = (BODY_MAX + HEADER) as u64;
+        state.phase == Phase::Open && self.room(&state, Share::ThreeQuarters, longest).is_ok()
+    }
+
+    /// Bytes used, and the limit.
+    #[must_use]
+    pub fn usage(&self) -> (u64, u64) {
+        (self.state.lock().used(), self.options.limit_bytes)
+    }
+
+    /// Deletes the segments that hold nothing but events before `sequence`.
+    pub fn release_before(&self, sequence: u64) -> Result<(), SpoolError> {
+        segment::release_before(&self.options.dir, sequence)
+            .map_err(|source| self.failed("release segments", source))?;
+        self.measure()
+    }
+
+    /// Takes notice of segments that a reader in another process released.
+    fn measure(&self) -> Result<(), SpoolError> {
+        let mut state = self.state.lock();
+        let segments = segment::list(&self.options.dir).map_err(|source| self.failed("list segments", source))?;
+        let sealed = segments.iter().filter(|segment| segment.first != state.active.first());
+        state.sealed = sealed.map(|segment| segment.bytes).sum();
+        self.metrics.evidence_spool_bytes.set(gauge(state.used()));
+        Ok(())
+    }
+
+    fn write(&self, state: &mut State, event: &Event) -> Result<Receipt, SpoolError> {
+        state.check()?;
+        let sequence = state.next;
+        record::encode(&mut state.buffer, sequence, |body| event.write_json(body, &self.options.source, sequence))?;
+        let bytes = state.buffer.len() as u64;
+        self.room(state, Share::of(event.kind), bytes)?;
+        if state.active.bytes() > 0 && state.active.bytes() + bytes > self.options.segment_bytes {
+            self.roll(state)?;
+        }
+        if let Err(fault) = state.active.append(&state.buffer) {
+            return Err(self.failed_write(state, fault));
+        }
+        state.next += 1;
+        state.unsynced = true;
+        self.metrics.evidence_events.with_label_values(&[event.kind.name()]).inc();
+        self.metrics.evidence_spool_bytes.set(gauge(state.used()));
+        Ok(Receipt { sequence })
+    }
+
+    fn room(&self, state: &State, share: Share, bytes: u64) -> Result<(), SpoolError> {
+        let used = state.used();
+        let limit = share.of_limit(self.options.limit_bytes);
+        if used + bytes > limit { Err(SpoolError::Full { used, limit }) } else { Ok(()) }
+    }
+
+    /// Seals the active segment and begins the next one. The old one reaches the disk first, so
+    /// that a sync need only look at the newest.
+    fn roll(&self, state: &mut State) -> Result<(), SpoolError> {
+        state.active.file().sync_data().map_err(|source| {
+            state.phase = Phase::Broken;
+            self.failed("reach the disk", source)
+        })?;
+        let fresh =
+            Active::create(&self.options.dir, state.next).map_err(|source| self.failed("begin a segment", source))?;
+        state.sealed += state.active.bytes();
+        state.active = fresh;
+        Ok(())
+    }
+
+    fn note_gap(&self, state: &mut State, gap: Gap) {
+        self.metrics.evidence_gaps.with_label_values(&[gap.cause.as_str()]).inc();
+        state.gaps.add(gap);
+    }
+
+    /// Writes what is known of lost events, unless there is still no room for it.
+    fn declare_gaps(&self, state: &mut State) {
+        while let Some(gap) = state.gaps.first() {
+            let event = gap.event(self.clock.now());
+            if self.write(state, &event).is_err() {
+                return;
+            }
+            state.gaps.remove_first();
+        }
+    }
+
+    fn failed_write(&self, state: &mut State, fault: Fault) -> SpoolError {
+        let source = match fault {
+            Fault::Undone(source) => source,
+            Fault::Torn(source) => {
+                // A good record after a torn one would be found only by searching.
+                state.phase = Phase::Broken;
+                source
+            }
+        };
+        tracing::error!(error = %source, broken = state.phase == Phase::Broken, "cannot write to the spool");
+        self.failed("write", source)
+    }
+
+    fn failed(&self, doing: &'static str, source: io::Error) -> SpoolError {
+        SpoolError::Io { doing, dir: self.options.dir.clone(), source }
+    }
+}
+
+/// Brings a spool to the disk every 10 ms, on a blocking thread, until it is closed or broken.
+pub async fn sync_loop(spool: Arc<Spool>) {
+    let mut tick = tokio::time::interval(SYNC_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    for round in 0_u32.. {
+        tick.tick().await;
+        let spool_ = Arc::clone(&spool);
+        let synced = tokio::task::spawn_blocking(move || {
+            spool_.sync()?;
+            if round.is_multiple_of(MEASURE_EVERY) { spool_.measure() } else { Ok(()) }
+        });
+        match synced.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "cannot bring the spool to the disk"),
+            Err(error) => tracing::error!(%error, "the thread that syncs the spool died"),
+        }
+        if spool.state.lock().phase != Phase::Open {
+            return;
+        }
+    }
+}
+
+fn gauge(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,305 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+
+use super::record::{self, Next};
+use super::testing::TempDir;
+use super::*;
+use crate::clock::Clock;
+use crate::model::event::{Event, EventKind};
+use crate::model::ids::{Jti, TraceId};
+use crate::model::time::Timestamp;
+use crate::telemetry::metrics::Metrics;
+
+const NOW: Timestamp = Timestamp::of_millis(1_795_000_000_123);
+const BIG: u64 = 1 << 30;
+
+fn options(dir: &Path, limit_bytes: u64) -> SpoolOptions {
+    SpoolOptions { dir: dir.to_owned(), source: "/gateways/a".to_owned(), limit_bytes, segment_bytes: BIG }
+}
+
+fn open(dir: &Path) -> Spool {
+    open_with(options(dir, BIG)).unwrap()
+}
+
+fn open_with(options: SpoolOptions) -> Result<Spool, SpoolError> {
+    open_counted(options, &Arc::new(Metrics::new().unwrap()))
+}
+
+fn open_counted(options: SpoolOptions, metrics: &Arc<Metrics>) -> Result<Spool, SpoolError> {
+    Spool::open(options, Clock::manual(NOW), Arc::clone(metrics))
+}
+
+fn gaps(metrics: &Metrics, cause: &str) -> u64 {
+    metrics.evidence_gaps.with_label_values(&[cause]).get()
+}
+
+fn event(kind: EventKind) -> Event {
+    Event::new(kind, NOW, TraceId::random()).of_token(Jti::random())
+}
+
+fn denied() -> Event {
+    event(EventKind::ExecutionDenied)
+}
+
+/// The segment files, oldest first.
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.filter(|path| path.extension().is_some_and(|e| e == "spool")).collect();
+    files.sort();
+    files
+}
+
+/// Sequence and body of every whole record of a directory.
+fn events(dir: &Path) -> Vec<(u64, serde_json::Value)> {
+    let mut found = Vec::new();
+    for file in files(dir) {
+        let content = std::fs::read(file).unwrap();
+        let mut rest = content.as_slice();
+        loop {
+            match record::next(rest) {
+                Next::Record(record) => {
+                    found.push((record.sequence, serde_json::from_slice(record.body).unwrap()));
+                    rest = &rest[record.framed_len()..];
+                }
+                Next::Damage { bytes } => rest = &rest[bytes..],
+                Next::Tail => break,
+            }
+        }
+    }
+    found
+}
+
+/// `<sequence> <event type>` of every record, and the cause where there is one.
+fn story(dir: &Path) -> Vec<String> {
+    let line = |(sequence, event): (u64, serde_json::Value)| {
+        assert_eq!(event["sequence"], format!("{sequence:020}"));
+        let data = &event["data"];
+        let cause = data["cause"].as_str().map(|cause| format!(" {cause}")).unwrap_or_default();
+        format!("{sequence} {}{cause}", data["eventType"].as_str().unwrap())
+    };
+    events(dir).into_iter().map(line).collect()
+}
+
+#[test]
+fn a_clean_run_begins_and_ends_in_the_log() {
+    let dir = TempDir::new();
+    let spool = open(dir.path());
+    assert_eq!(spool.append(&denied()).unwrap().sequence(), 2);
+    spool.close().unwrap();
+    spool.close().unwrap();
+    assert!(matches!(spool.append(&denied()), Err(SpoolError::Closed)));
+    drop(spool);
+    open(dir.path()).close().unwrap();
+    let expected =
+        ["1 system.started", "2 execution.denied", "3 system.stopped", "4 system.started", "5 system.stopped"];
+    assert_eq!(story(dir.path()), expected);
+}
+
+#[test]
+fn a_killed_run_is_declared() {
+    let dir = TempDir::new();
+    let spool = open(dir.path());
+    let _receipt = spool.append(&denied()).unwrap();
+    drop(spool);
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let _spool = open_counted(options(dir.path(), BIG), &metrics).unwrap();
+    let expected = ["1 system.started", "2 execution.denied", "3 evidence.gap unclean_shutdown", "4 system.started"];
+    assert_eq!(story(dir.path()), expected);
+    assert_eq!(gaps(&metrics, "unclean_shutdown"), 1);
+}
+
+/// A process may die at any byte of a write: nothing whole is lost, nothing torn stays.
+#[test]
+fn a_torn_record_is_cut_at_whatever_byte_it_ends() {
+    let dir = TempDir::new();
+    let spool = open(dir.path());
+    let _receipt = spool.append(&denied()).unwrap();
+    let before = spool.usage().0;
+    let _receipt = spool.append(&denied()).unwrap();
+    let after = spool.usage().0;
+    drop(spool);
+    let whole = std::fs::read(&files(dir.path())[0]).unwrap();
+    assert_eq!(whole.len() as u64, after);
+    for cut in before..after {
+        let torn = TempDir::new();
+        let file = torn.path().join(format!("{:020}.spool", 1));
+        std::fs::write(&file, &whole[..usize::try_from(cut).unwrap()]).unwrap();
+        open(torn.path()).close().unwrap();
+        let expected =
+            ["1 system.started", "2 execution.denied", "3 evidence.gap unclean_shutdown", "4 system.started"];
+        assert_eq!(story(torn.path())[..4], expected, "cut at {cut}");
+        let gap = &events(torn.path())[2].1["data"];
+        let damage = (cut > before).then(|| format!("{} damaged bytes", cut - before));
+        assert_eq!(gap["observed"].as_str(), damage.as_deref());
+    }
+}
+
+#[test]
+fn a_flipped_bit_in_the_middle_costs_one_record() {
+    let dir = TempDir::new();
+    let spool = open(dir.path());
+    let first = spool.usage().0;
+    for _ in 0..3 {
+        let _receipt = spool.append(&denied()).unwrap();
+    }
+    drop(spool);
+    let file = &files(dir.path())[0];
+    let mut content = std::fs::read(file).unwrap();
+    content[usize::try_from(first).unwrap() + 5] ^= 0x40;
+    std::fs::write(file, content).unwrap();
+    open(dir.path()).close().unwrap();
+    drop(open(dir.path()));
+    let expected = [
+        "1 system.started",
+        "3 execution.denied",
+        "4 execution.denied",
+        "5 evidence.gap unclean_shutdown",
+        "6 system.started",
+        "7 system.stopped",
+        "8 system.started",
+    ];
+    assert_eq!(story(dir.path()), expected);
+}
+
+#[test]
+fn a_quarter_is_kept_for_settlements() {
+    let dir = TempDir::new();
+    let limit = 64 << 10;
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let spool = open_counted(options(dir.path(), limit), &metrics).unwrap();
+    while spool.append(&denied()).is_ok() {}
+    assert!(matches!(spool.append(&denied()), Err(SpoolError::Full { .. })));
+    assert!(!spool.writable());
+    let ordinary = spool.usage().0;
+    assert!(ordinary <= limit / 4 * 3 && ordinary > limit / 4 * 3 - 1024);
+    while spool.append(&event(EventKind::ExecutionValidated)).is_ok() {}
+    let (used, _) = spool.usage();
+    assert!(used <= limit && used > limit - 1024);
+    assert_eq!(gaps(&metrics, "spool_full"), 3);
+}
+
+#[test]
+fn what_a_full_spool_refused_is_declared_when_there_is_room() {
+    let dir = TempDir::new();
+    let spool = open_with(SpoolOptions { segment_bytes: 1, ..options(dir.path(), 1 << 20) }).unwrap();
+    let mut last = 0;
+    while let Ok(receipt) = spool.append(&denied()) {
+        last = receipt.sequence();
+    }
+    assert!(spool.append(&denied()).is_err());
+    spool.release_before(last).unwrap();
+    assert!(spool.writable());
+    assert_eq!(spool.append(&denied()).unwrap().sequence(), last + 2);
+    let (_, gap) = events(dir.path()).into_iter().find(|(sequence, _)| *sequence == last + 1).unwrap();
+    assert_eq!((&gap["data"]["cause"], &gap["data"]["count"]), (&"spool_full".into(), &2.into()));
+}
+
+#[test]
+fn a_full_spool_opens_and_settles() {
+    let dir = TempDir::new();
+    let limit = 64 << 10;
+    let spool = open_with(options(dir.path(), limit)).unwrap();
+    while spool.append(&denied()).is_ok() {}
+    drop(spool);
+    let spool = open_with(options(dir.path(), limit)).unwrap();
+    assert!(spool.append(&event(EventKind::ExecutionValidated)).is_ok());
+}
+
+#[test]
+fn segments_follow_each_other_and_are_released() {
+    let dir = TempDir::new();
+    let spool = open_with(SpoolOptions { segment_bytes: 1, ..options(dir.path(), BIG) }).unwrap();
+    for _ in 0..1000 {
+        let _receipt = spool.append(&denied()).unwrap();
+    }
+    let all = files(dir.path());
+    assert!(all.len() > 3, "{} segments", all.len());
+    let sequences: Vec<u64> = events(dir.path()).into_iter().map(|(sequence, _)| sequence).collect();
+    assert!(sequences.iter().copied().eq(1..=1001));
+    spool.release_before(1).unwrap();
+    assert_eq!(files(dir.path()), all);
+    spool.release_before(u64::MAX).unwrap();
+    assert_eq!(files(dir.path()), all[all.len() - 1..]);
+    assert_eq!(spool.usage().0, std::fs::metadata(&all[all.len() - 1]).unwrap().len());
+    drop(spool);
+    let spool = open(dir.path());
+    assert_eq!(spool.append(&denied()).unwrap().sequence(), 1004);
+}
+
+#[test]
+fn an_empty_newest_segment_continues_the_one_before() {
+    let dir = TempDir::new();
+    open(dir.path()).close().unwrap();
+    std::fs::write(dir.path().join(format!("{:020}.spool", 3)), "").unwrap();
+    open(dir.path()).close().unwrap();
+    assert_eq!(story(dir.path())[2..], ["3 system.started", "4 system.stopped"]);
+}
+
+#[test]
+fn a_directory_has_one_producer() {
+    let dir = TempDir::new();
+    let first = open(dir.path());
+    let Err(second) = open_with(options(dir.path(), BIG)) else { panic!("two producers") };
+    assert!(second.to_string().ends_with("is in use by another process"), "{second}");
+    drop(first);
+    let _third = open(dir.path());
+}
+
+#[test]
+fn producers_of_one_spool_get_one_order() {
+    let dir = TempDir::new();
+    let spool = open(dir.path());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let receipts: Vec<_> = (0..200).map(|_| spool.append(&denied()).unwrap().sequence()).collect();
+                assert!(receipts.is_sorted());
+            });
+        }
+    });
+    let sequences: Vec<u64> = events(dir.path()).into_iter().map(|(sequence, _)| sequence).collect();
+    assert!(sequences.iter().copied().eq(1..=801));
+}
+
+#[tokio::test]
+async fn the_loop_syncs_and_ends_with_the_spool() {
+    let dir = TempDir::new();
+    let spool = Arc::new(open(dir.path()));
+    let running = tokio::spawn(sync_loop(Arc::clone(&spool)));
+    let _receipt = spool.append(&denied()).unwrap();
+    spool.close().unwrap();
+    running.await.unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Any text in an event, any number of runs, cut anywhere: whole records read back as they
+    /// were written.
+    #[test]
+    fn events_read_back(texts in prop::collection::vec("\\PC{0,80}", 1..12), cut: prop::sample::Index) {
+        let dir = TempDir::new();
+        let spool = open(dir.path());
+        let mut ends = Vec::new();
+        for text in &texts {
+            let mut event = denied();
+            event.data.observed = Some(text.clone().into());
+            let _receipt = spool.append(&event).unwrap();
+            ends.push(spool.usage().0);
+        }
+        drop(spool);
+        let file = &files(dir.path())[0];
+        let content = std::fs::read(file).unwrap();
+        let cut = cut.index(content.len() + 1);
+        std::fs::write(file, &content[..cut]).unwrap();
+        drop(open(dir.path()));
+        let whole = ends.iter().filter(|end| **end <= cut as u64).count();
+        let read: Vec<_> = events(dir.path()).into_iter().filter(|(_, event)| event["data"]["eventType"] == "execution.denied").collect();
+        prop_assert_eq!(read.len(), whole);
+        for ((_, event), text) in read.iter().zip(&texts) {
+            prop_assert_eq!(event["data"]["observed"].as_str(), Some(text.as_str()));
+        }
+    }
+}
