@@ -16,19 +16,28 @@ enum Source {
     Manual(Arc<AtomicI64>),
 }
 
-/// Milliseconds that only grow, whatever happens to the wall clock. For retention and durations.
+/// Time that only grows, whatever happens to the wall clock. For retention and durations.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Monotonic(i64);
+pub struct Monotonic {
+    micros: i64,
+}
 
 impl Monotonic {
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
-        self.0 - earlier.0
+        (self.micros - earlier.micros) / 1000
+    }
+
+    /// As Prometheus wants durations.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a duration, exact far beyond any that occurs")]
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        (self.micros - earlier.micros) as f64 / 1e6
     }
 
     #[must_use]
     pub const fn plus_millis(self, millis: i64) -> Self {
-        Self(self.0 + millis)
+        Self { micros: self.micros + millis * 1000 }
     }
 }
 
@@ -59,8 +68,10 @@ impl Clock {
     #[must_use]
     pub fn monotonic(&self) -> Monotonic {
         match &self.0 {
-            Source::System { origin } => Monotonic(i64::try_from(origin.elapsed().as_millis()).unwrap_or(i64::MAX)),
-            Source::Manual(millis) => Monotonic(millis.load(Ordering::Acquire)),
+            Source::System { origin } => {
+                Monotonic { micros: i64::try_from(origin.elapsed().as_micros()).unwrap_or(i64::MAX) }
+            }
+            Source::Manual(millis) => Monotonic { micros: millis.load(Ordering::Acquire) * 1000 },
         }
     }
 

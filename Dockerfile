@@ -1,0 +1,18 @@
+# Builds `permyx` and puts it, alone and unprivileged, on a base without a shell.
+#   docker build -t permyx .
+#   docker run --rm -v "$PWD/conf:/etc/permyx:ro" -v permyx:/var/lib/permyx permyx gateway --config /etc/permyx/permyx.toml
+
+FROM rust:1.95-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked && mkdir /data
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /src/target/release/permyx /usr/local/bin/permyx
+COPY --from=build /src/conf /usr/share/permyx/conf
+COPY --from=build --chown=nonroot:nonroot /data /var/lib/permyx
+WORKDIR /var/lib/permyx
+EXPOSE 8480 8481 9464
+ENTRYPOINT ["/usr/local/bin/permyx"]
+CMD ["--help"]

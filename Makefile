@@ -1,0 +1,34 @@
+# The commands of every day. `make` alone lists them.
+.DEFAULT_GOAL := help
+.PHONY: help setup dev test test-fast lint bench
+CARGO ?= cargo
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what a fresh Debian 12 machine with a Rust toolchain lacks
+	@.ci/setup
+
+dev: setup ## build, then start everything in one process with a sandbox merchant
+	@echo "Building target/release/permyx: some minutes the first time (2 cores: about 8), seconds later."
+	$(CARGO) build --release --locked
+	target/release/permyx dev
+
+test: setup lint ## everything that must hold before a change lands
+	@echo "Building and running all tests: from nothing about 15 minutes on 2 cores, later about 3."
+	$(CARGO) test --locked
+	$(CARGO) test --locked --no-default-features --features gateway
+	$(CARGO) test --locked --bench '*'
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check licenses bans sources; \
+	else echo "cargo-deny is not installed: licences, bans and sources are not checked here"; fi
+
+test-fast: ## the unit tests alone, in seconds
+	$(CARGO) test --locked --lib
+
+lint: ## formatting and clippy, both builds: everything, and the sidecar alone
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --no-default-features --features gateway -- -D warnings
+
+bench: ## criterion benches; each file under benches/ asks one question
+	$(CARGO) bench --locked

@@ -1,0 +1,14 @@
+//! All integration tests, in one binary: it links once.
+#![cfg(test)]
+#![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
+
+/// That the helpers of these tests tell the truth.
+mod harness;
+/// The sandbox merchant, over real connections.
+mod sandbox;
+/// `.ci/setup` on machines that lack something.
+mod setup;
+/// What tests are built from.
+mod support;
+/// The house rules: floors, lengths, words, files that must parse.
+mod tidy;

@@ -1,0 +1,39 @@
+//! What tests are built from: temporary directories, the real program, a client that sends exact
+//! bytes, a load of many requests, and a merchant that records what reaches it.
+//!
+//! Every wait has a deadline ([`PATIENCE`]) and ends with an event, never with a sleep.
+
+pub mod dir;
+pub mod http;
+pub mod load;
+pub mod merchant;
+#[expect(dead_code, reason = "the tests of the running program come with the program")]
+pub mod program;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a test waits for something that should happen at once. Generous, because machines
+/// that run tests are busy; reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The repository that is tested.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every file below `dir` whose name ends in `ending`, sorted.
+pub fn files(dir: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let Ok(entries) = std::fs::read_dir(dir) else { return found };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, ending));
+        } else if path.to_string_lossy().ends_with(ending) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
