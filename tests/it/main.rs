@@ -12,3 +12,5 @@ mod setup;
 mod support;
 /// The house rules: floors, lengths, words, files that must parse.
 mod tidy;
+/// The attacks on tokens, row by row.
+mod tokens;
