@@ -2,14 +2,23 @@
 //!
 //! ARCHITECTURE.md draws the floors; a floor uses only floors below it.
 
+pub mod authority;
+pub mod catalog;
 pub mod clock;
 pub mod decide;
 pub mod detect;
+pub mod durable;
 pub mod evidence;
+#[cfg(feature = "gateway")]
+pub mod gateway;
+pub mod keystore;
 pub mod ledger;
 pub mod model;
+pub mod net;
 pub mod protocol;
+pub mod quota;
 pub mod reload;
 pub mod sandbox;
+pub mod sessions;
 pub mod telemetry;
 pub mod token;

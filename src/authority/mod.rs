@@ -1,0 +1,272 @@
+//! Floor 5: the authorization lane. Use cases over the floors below; no HTTP and no files.
+//!
+//! A denial is a value. [`CannotDecide`] is the lane's only error, and [`Authority::outage`] is the
+//! only place that chooses between closed and open when it happens (README decision 7).
+
+pub mod authorize;
+pub mod execute;
+pub mod introspect;
+pub mod observe;
+pub mod policies;
+
+use std::sync::Arc;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::decide::policy::{OnUnavailable, Policy, RouteRules};
+use crate::decide::{Denial, Listing};
+use crate::evidence::{Spool, SpoolError};
+use crate::ledger::{AnyLedger, Ledger, LedgerError};
+use crate::model::event::{Event, EventKind};
+use crate::model::ids::{AgentId, StoreId, TraceId, VariantId};
+use crate::model::reason::{Fault, ReasonCode};
+use crate::model::scope::Scope;
+use crate::model::time::Timestamp;
+use crate::protocol::deny::{Code, Refusal};
+use crate::quota::velocity::Velocity;
+use crate::reload::Reloaded;
+use crate::telemetry::metrics::Metrics;
+use crate::token::keys::{KeyRing, SigningKey};
+use crate::token::verify::Verified;
+
+use policies::PolicyBook;
+
+/// Everything that judges and records. One for a process, shared by reference.
+pub struct Authority {
+    pub clock: Clock,
+    pub ledger: AnyLedger,
+    pub evidence: Arc<Spool>,
+    pub metrics: Arc<Metrics>,
+    /// The keys whose tokens are taken.
+    pub keys: Arc<Reloaded<KeyRing>>,
+    /// The key that signs; `None` in a process that issues nothing.
+    pub signer: Option<Arc<Reloaded<SigningKey>>>,
+    pub policies: Arc<PolicyBook>,
+    pub catalog: Arc<Catalog>,
+    pub velocity: Velocity,
+    /// Told when a token names a key that is not in the ring.
+    pub unknown_key: Arc<tokio::sync::Notify>,
+}
+
+/// Where a judgement is made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Stage {
+    Authorize,
+    Validate,
+    Gateway,
+}
+
+impl Stage {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authorize => "authorize",
+            Self::Validate => "validate",
+            Self::Gateway => "gateway",
+        }
+    }
+}
+
+/// One call: its instant, its store and one snapshot of that store's policy.
+#[derive(Clone)]
+pub struct Call {
+    pub trace: TraceId,
+    pub now: Timestamp,
+    pub stage: Stage,
+    pub store: StoreId,
+    pub policy: Arc<Policy>,
+    /// The rules of the route, or of the store where there is no route.
+    pub rules: RouteRules,
+    pub route: Option<Arc<str>>,
+    /// The scope that this call needs.
+    pub needs: Scope,
+}
+
+/// What stood in the way of a judgement. Never a refusal by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum CannotDecide {
+    #[error("the ledger did not answer")]
+    Ledger(#[from] LedgerError),
+    #[error("evidence cannot be written")]
+    Evidence(#[from] SpoolError),
+    /// The merchant's session could not be read; the text says why.
+    #[error("the checkout session could not be read: {0}")]
+    Session(&'static str),
+}
+
+impl CannotDecide {
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Ledger(LedgerError::Quarantine { .. }) => Fault::LedgerQuarantine,
+            Self::Ledger(_) => Fault::LedgerUnavailable,
+            Self::Evidence(_) => Fault::EvidenceUnavailable,
+            Self::Session(_) => Fault::SessionUnavailable,
+        }
+    }
+
+    fn retry_after_s(&self) -> u64 {
+        match self {
+            Self::Ledger(LedgerError::Quarantine { retry_after_s }) => *retry_after_s,
+            _ => 1,
+        }
+    }
+}
+
+/// Why a call does not get what it wants.
+#[derive(Debug)]
+pub enum Refused {
+    Denied(Denial),
+    /// Another call with the same token is under way.
+    InFlight {
+        first: TraceId,
+    },
+    Cannot(CannotDecide),
+}
+
+impl From<Denial> for Refused {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<LedgerError> for Refused {
+    fn from(error: LedgerError) -> Self {
+        Self::Cannot(error.into())
+    }
+}
+
+impl From<SpoolError> for Refused {
+    fn from(error: SpoolError) -> Self {
+        Self::Cannot(error.into())
+    }
+}
+
+impl Refused {
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Denied(denial) => Code::Reason(denial.reason),
+            Self::InFlight { .. } => Code::Fault(Fault::InFlight),
+            Self::Cannot(cannot) => Code::Fault(cannot.fault()),
+        }
+    }
+
+    /// What the caller is told.
+    #[must_use]
+    pub fn refusal(&self) -> Refusal {
+        let plain = Refusal::of(self.code());
+        match self {
+            Self::Denied(denial) => Refusal {
+                rule: denial.rule.as_ref().map(ToString::to_string),
+                observed: denial.observed.as_ref().map(ToString::to_string),
+                limit: denial.limit.as_ref().map(ToString::to_string),
+                diff: denial.diff.clone(),
+                ..plain
+            },
+            Self::InFlight { .. } => Refusal { retry_after_s: Some(1), token_state: Some("reserved"), ..plain },
+            Self::Cannot(cannot) => Refusal { retry_after_s: Some(cannot.retry_after_s()), ..plain },
+        }
+    }
+}
+
+/// What happens to a call that could not be judged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Passage {
+    Closed,
+    /// It passes unjudged, and that is recorded.
+    Bypass,
+}
+
+impl Authority {
+    /// The one place that chooses between closed and open.
+    #[must_use]
+    pub fn outage(&self, call: &Call) -> Passage {
+        match call.rules.on_unavailable {
+            OnUnavailable::Deny => Passage::Closed,
+            OnUnavailable::AllowAndRecord => Passage::Bypass,
+        }
+    }
+
+    fn listing(&self, store: &StoreId, variant: &VariantId) -> Listing {
+        self.catalog.listing(store, variant)
+    }
+
+    /// Counted only where the policy asks: everybody else shares no lock for it.
+    fn orders_last_hour(&self, call: &Call, agent: &AgentId) -> u32 {
+        let counted = call.policy.orders_per_hour().is_some();
+        if counted { self.velocity.peek(&call.store, agent, self.clock.monotonic()) } else { 0 }
+    }
+
+    /// Tokens are issued, and a process is ready, only after the ledger's own quarantine.
+    pub(crate) fn past_quarantine(&self) -> Result<(), CannotDecide> {
+        match self.ledger.health().quarantine_s {
+            0 => Ok(()),
+            retry_after_s => Err(LedgerError::Quarantine { retry_after_s }.into()),
+        }
+    }
+
+    fn count_decision(&self, call: &Call, code: Option<Code>) {
+        let decision = if code.is_none() { "allowed" } else { "denied" };
+        let reason = code.map_or("none", Code::as_str);
+        let labels = [call.stage.as_str(), decision, reason, call.rules.mode.as_str()];
+        self.metrics.decisions.with_label_values(&labels).inc();
+    }
+
+    /// Writes an event that nothing waits for. A loss is counted by the spool and becomes a
+    /// declared gap; the refusal that it tells of stands all the same.
+    fn record(&self, event: &Event) {
+        if let Err(error) = self.evidence.append(event) {
+            tracing::warn!(kind = event.kind.name(), %error, "event not recorded");
+        }
+    }
+}
+
+impl Call {
+    /// An event of this call with what is known of every call. `token` only if it was verified.
+    #[must_use]
+    pub fn event(&self, kind: EventKind, token: Option<&Verified>) -> Event {
+        let mut event = Event::new(kind, self.now, self.trace);
+        let data = &mut event.data;
+        data.stage = Some(self.stage.as_str());
+        data.store_id = Some(self.store.clone());
+        data.route = self.route.clone();
+        data.enforcement = Some(self.rules.mode.as_str());
+        data.policy_hash = Some(self.policy.hash());
+        let Some(token) = token else { return event };
+        data.agent_id = Some(token.agent().clone());
+        data.expires_at = Some(token.expires());
+        data.scope = token.scope();
+        if let Some(intent) = token.intent() {
+            data.intent_hash = Some(intent.hash());
+            data.variant_id = Some(intent.variant.to_string().into());
+            data.quantity = Some(intent.quantity.get());
+            data.price = Some(intent.price.to_string().into());
+        }
+        event.of_token(token.jti())
+    }
+
+    /// The decision record of a refusal.
+    #[must_use]
+    pub fn refused_event(&self, token: Option<&Verified>, refused: &Refused) -> Event {
+        let kind = match refused.code().reason() {
+            Some(ReasonCode::ReplayDetected) => EventKind::ExecutionReplayDetected,
+            Some(ReasonCode::TokenExpired) => EventKind::ExecutionExpired,
+            _ => EventKind::ExecutionDenied,
+        };
+        let mut event = self.event(kind, token);
+        event.data.decision = Some("denied");
+        event.data.reason_code = refused.code().reason();
+        match refused {
+            Refused::Denied(denial) => {
+                event.data.rule = denial.rule.clone();
+                event.data.observed = denial.observed.clone();
+                event.data.limit = denial.limit.clone();
+                event.data.diff = denial.diff.clone();
+            }
+            Refused::InFlight { first } => event.data.cause = Some(format!("IN_FLIGHT since {first}").into()),
+            Refused::Cannot(cannot) => event.data.cause = Some(format!("{}: {cannot}", cannot.fault()).into()),
+        }
+        event
+    }
+}

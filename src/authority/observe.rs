@@ -1,0 +1,93 @@
+//! The observe lane: what passes without a judgement that blocks, and the record of it.
+
+use crate::decide::policy::Mode;
+use crate::detect::AgentSignal;
+use crate::evidence::SpoolError;
+use crate::model::event::{Event, EventKind, Text};
+use crate::model::reason::ReasonCode;
+use crate::token::verify::Verified;
+
+use super::execute::{Ending, order_event};
+use super::{Authority, Call, CannotDecide, Refused};
+
+/// What an observation saw.
+#[derive(Clone, Debug)]
+pub struct Observed<'a> {
+    /// The token, only if it was verified.
+    pub token: Option<&'a Verified>,
+    pub signal: AgentSignal,
+    /// What enforcement would have refused.
+    pub would_deny: Option<&'a Refused>,
+    /// More about it: `tokenless`, `degraded`, `noncanonical`, why nothing could be read.
+    pub cause: Option<Text>,
+}
+
+impl Authority {
+    /// Records a request that passes. On routes that only observe, a full spool never blocks: the
+    /// loss is a gap. On enforced routes it is an outage like any other.
+    pub fn observe(&self, call: &Call, observed: &Observed<'_>) -> Result<(), CannotDecide> {
+        let written = self.evidence.append(&observed_event(call, observed));
+        if observed.token.is_none() {
+            let route = call.route.as_deref().unwrap_or("none");
+            self.metrics.tokenless.with_label_values(&[route, observed.signal.label()]).inc();
+        }
+        match (written, call.rules.mode) {
+            (Ok(_receipt), _) => Ok(()),
+            (Err(error), Mode::Enforce) => Err(error.into()),
+            (Err(error), Mode::Observe) => {
+                self.gap(call, &error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Records a request that passes unjudged because the policy prefers that to an outage.
+    pub fn bypass(&self, call: &Call, token: Option<&Verified>, cannot: &CannotDecide) {
+        self.metrics.bypassed.with_label_values(&[cannot.fault().as_str()]).inc();
+        let mut event = call.event(EventKind::ExecutionBypassed, token);
+        event.data.decision = Some("bypassed");
+        event.data.cause = Some(format!("{}: {cannot}", cannot.fault()).into());
+        self.record(&event);
+    }
+
+    /// Records the order that the answer to an unjudged request tells of, if it tells of one.
+    pub fn observe_order(&self, call: &Call, token: Option<&Verified>, ending: &Ending) {
+        if let Some(event) = order_event(call, token, ending) {
+            self.record(&event);
+        }
+    }
+
+    /// The `observe` call of the execution API: an agent tells of what it does without a token.
+    pub fn observe_call(&self, call: &Call, mut event: Event) -> Result<(), CannotDecide> {
+        event.data.decision = Some("observed");
+        event.data.stage = Some("observe");
+        event.data.store_id = Some(call.store.clone());
+        self.evidence.append(&event).map(|_receipt| ()).map_err(Into::into)
+    }
+
+    fn gap(&self, call: &Call, error: &SpoolError) {
+        self.metrics.evidence_gaps.with_label_values(&["observe_spool"]).inc();
+        tracing::error!(trace = %call.trace, %error, "observed request not recorded");
+    }
+}
+
+fn observed_event(call: &Call, observed: &Observed<'_>) -> Event {
+    let mut event = call.event(EventKind::ExecutionObserved, observed.token);
+    let data = &mut event.data;
+    data.decision = Some("observed");
+    data.agent_signal = Some(observed.signal.label());
+    data.cause = observed.cause.clone().or_else(|| observed.signal.name());
+    match observed.would_deny {
+        Some(Refused::Denied(denial)) => {
+            data.would_deny = Some(denial.reason);
+            data.rule = denial.rule.clone();
+            data.observed = denial.observed.clone();
+            data.limit = denial.limit.clone();
+            data.diff = denial.diff.clone();
+        }
+        Some(other) => data.cause = Some(other.code().as_str().into()),
+        None if observed.token.is_none() => data.would_deny = Some(ReasonCode::NoToken),
+        None => {}
+    }
+    event
+}

@@ -1,0 +1,196 @@
+//! The policies in force: one file for each store, taken all together or not at all.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::clock::Clock;
+use crate::decide::policy::Policy;
+use crate::evidence::Spool;
+use crate::model::document::{Problem, Problems};
+use crate::model::event::{Event, EventKind};
+use crate::model::ids::{StoreId, TraceId};
+use crate::model::intent::Sha256;
+use crate::reload::{Files, ReadError, Reloaded, fingerprint, read_dir};
+use crate::telemetry::metrics::Metrics;
+
+/// Policies by store. A store without a file is observed and nothing else.
+#[derive(Default, Debug)]
+pub struct Policies(HashMap<StoreId, Arc<Policy>>);
+
+impl Policies {
+    #[must_use]
+    pub fn of(&self, store: &StoreId) -> Arc<Policy> {
+        self.0.get(store).cloned().unwrap_or_else(|| Arc::new(Policy::observing(store.clone())))
+    }
+
+    #[must_use]
+    pub fn knows(&self, store: &StoreId) -> bool {
+        self.0.contains_key(store)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        self.0.values()
+    }
+
+    /// Parses a whole directory; every problem of every file at once.
+    pub fn parse(files: &Files) -> Result<Self, Vec<Problems>> {
+        let mut policies = Self::default();
+        let mut wrong = Vec::new();
+        for (path, text) in files {
+            let found = match Policy::parse(text) {
+                Ok(policy) if policies.knows(policy.store()) => {
+                    let message = format!("a file before this one is for `{}` too", policy.store());
+                    Err(vec![Problem::new(None, message, "keep one file for each store")])
+                }
+                other => other,
+            };
+            match found {
+                Ok(policy) => {
+                    policies.0.insert(policy.store().clone(), Arc::new(policy));
+                }
+                Err(problems) => wrong.push(Problems::new(path, text, problems)),
+            }
+        }
+        if wrong.is_empty() { Ok(policies) } else { Err(wrong) }
+    }
+}
+
+/// Why a change of policies was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTaken {
+    #[error("{}", shown(.0))]
+    Wrong(Vec<Problems>),
+    #[error(transparent)]
+    Unreadable(#[from] ReadError),
+}
+
+fn shown(wrong: &[Problems]) -> String {
+    wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+impl NotTaken {
+    fn one_line(&self) -> String {
+        match self {
+            Self::Wrong(wrong) => wrong.iter().map(Problems::one_line).collect::<Vec<_>>().join(" | "),
+            Self::Unreadable(error) => error.to_string(),
+        }
+    }
+}
+
+/// The policies of a directory, reloaded as it changes.
+pub struct PolicyBook {
+    dir: Option<PathBuf>,
+    current: Reloaded<Policies>,
+    /// Fingerprint of what was last read, taken or not, and why it was not taken.
+    last: Mutex<(Option<Sha256>, Option<String>)>,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+}
+
+impl PolicyBook {
+    /// Reads the directory. At start a mistake is fatal: there is nothing good to keep.
+    pub fn open(dir: Option<PathBuf>, clock: Clock, metrics: Arc<Metrics>) -> Result<Self, NotTaken> {
+        let files = dir.as_ref().map(|dir| read_dir(dir, "toml")).transpose()?.unwrap_or_default();
+        let policies = Policies::parse(&files).map_err(NotTaken::Wrong)?;
+        let book = Self {
+            dir,
+            current: Reloaded::new(policies),
+            last: Mutex::new((Some(fingerprint(&files)), None)),
+            clock,
+            metrics,
+        };
+        book.count(true);
+        Ok(book)
+    }
+
+    /// The policies as they are now; one snapshot for one request.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Policies> {
+        self.current.snapshot()
+    }
+
+    /// Why the newest files are not in force, if they are not.
+    #[must_use]
+    pub fn last_error(&self) -> Option<String> {
+        self.last.lock().1.clone()
+    }
+
+    #[must_use]
+    pub fn dir(&self) -> Option<&PathBuf> {
+        self.dir.as_ref()
+    }
+
+    /// Reads the directory again. Changed and good: swapped in. Changed and bad: the old policies
+    /// stay, and log, metric, event and readiness say so.
+    pub fn reload(&self, evidence: &Spool) {
+        let Some(dir) = &self.dir else { return };
+        let read = read_dir(dir, "toml");
+        // An unreadable directory has no fingerprint and is told once.
+        let print = read.as_ref().map(fingerprint).ok();
+        let known = self.last.lock().clone();
+        if known.0 == print && (print.is_some() || known.1.is_some()) {
+            return;
+        }
+        let taken = read.map_err(NotTaken::from).and_then(|files| Policies::parse(&files).map_err(NotTaken::Wrong));
+        match taken {
+            Ok(policies) => self.take(policies, print, evidence),
+            Err(not_taken) => self.keep(&not_taken, print, evidence),
+        }
+    }
+
+    fn take(&self, policies: Policies, print: Option<Sha256>, evidence: &Spool) {
+        let before = self.snapshot();
+        for policy in policies.iter().filter(|policy| before.of(policy.store()) != **policy) {
+            let mut event = self.event(EventKind::PolicyActivated, policy.store().clone());
+            event.data.policy_hash = Some(policy.hash());
+            event.data.enforcement = Some(policy.base().mode.as_str());
+            append(evidence, &event);
+            tracing::info!(store = %policy.store(), version = policy.version(), hash = %policy.hash(), "policy activated");
+        }
+        self.current.replace(policies);
+        *self.last.lock() = (print, None);
+        self.count(true);
+    }
+
+    fn keep(&self, not_taken: &NotTaken, print: Option<Sha256>, evidence: &Spool) {
+        let problem = not_taken.one_line();
+        tracing::error!(problem, "policy not taken, the one before stays in force");
+        let mut event = Event::new(EventKind::PolicyRejected, self.clock.now(), TraceId::random());
+        event.data.cause = Some(problem.chars().take(1024).collect::<String>().into());
+        append(evidence, &event);
+        *self.last.lock() = (print, Some(problem));
+        self.count(false);
+    }
+
+    fn event(&self, kind: EventKind, store: StoreId) -> Event {
+        let mut event = Event::new(kind, self.clock.now(), TraceId::random());
+        event.data.store_id = Some(store);
+        event
+    }
+
+    fn count(&self, taken: bool) {
+        let result = if taken { "taken" } else { "rejected" };
+        self.metrics.reloads.with_label_values(&["policy", result]).inc();
+        self.metrics.reload_ok.with_label_values(&["policy"]).set(i64::from(taken));
+        if !taken {
+            return;
+        }
+        #[expect(clippy::cast_precision_loss, reason = "seconds are exact in a double for millions of years")]
+        self.metrics.reload_at.with_label_values(&["policy"]).set(self.clock.now().seconds() as f64);
+        self.metrics.policy_info.reset();
+        for policy in self.snapshot().iter() {
+            let hash: String = policy.hash().hex().chars().take(8).collect();
+            let labels = [policy.store().as_str(), policy.base().mode.as_str(), hash.as_str()];
+            self.metrics.policy_info.with_label_values(&labels).set(1);
+        }
+    }
+}
+
+fn append(evidence: &Spool, event: &Event) {
+    if let Err(error) = evidence.append(event) {
+        tracing::error!(kind = event.kind.name(), %error, "event not recorded");
+    }
+}

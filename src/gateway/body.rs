@@ -1,0 +1,111 @@
+//! The body of a commit: read whole within bounds, one strict JSON object, one token.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+use pingora::proxy::Session;
+
+use crate::model::json::{Value, read_object};
+use crate::protocol::deny::Refusal;
+use crate::protocol::preset::FactSource;
+
+use super::Gateway;
+use super::route::Route;
+
+impl Gateway {
+    /// Reads the whole body within its bounds.
+    pub(super) async fn body(&self, session: &mut Session, enforced: bool) -> Result<Bytes, Refusal> {
+        let too_long = || {
+            Refusal::malformed(413, "body", format!("a body may have at most {} bytes here", self.settings.body_max))
+        };
+        let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let empty = session.as_downstream_mut().is_body_empty();
+        match length {
+            Some(length) if length > self.settings.body_max => return Err(too_long()),
+            // A chunked body cannot be given back once it was read, so observing leaves it alone.
+            None if !enforced && !empty => return Err(too_long()),
+            _ => {}
+        }
+        if session.req_header().headers.contains_key(http::header::EXPECT) && !empty {
+            let _ = session.as_downstream_mut().write_continue_response().await;
+        }
+        let mut body = BytesMut::with_capacity(length.unwrap_or(0));
+        let reading = async {
+            while let Some(piece) = session.as_downstream_mut().read_request_body().await.map_err(|_| cut_off())? {
+                if body.len() + piece.len() > self.settings.body_max {
+                    return Err(too_long());
+                }
+                body.extend_from_slice(&piece);
+            }
+            Ok(())
+        };
+        match tokio::time::timeout(self.settings.body_deadline, reading).await {
+            Ok(done) => done.map(|()| body.freeze()),
+            Err(_) => Err(Refusal::malformed(408, "body", "send the whole body sooner")),
+        }
+    }
+}
+
+fn cut_off() -> Refusal {
+    Refusal::malformed(400, "body", "the body ended before its announced length, or its framing is not valid")
+}
+
+/// Content type and coding that a judged body must have.
+pub(super) fn readable(route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+    if body.trim_ascii().is_empty() && route.preset.source == FactSource::Session {
+        return Ok(());
+    }
+    let only = |name: http::HeaderName| {
+        let mut values = headers.get_all(&name).iter();
+        let first = values.next().map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
+        (first, values.next().is_some())
+    };
+    let json = |kind: &str| {
+        let (media, parameters) = kind.split_once(';').unwrap_or((kind, ""));
+        let charset = parameters.trim().strip_prefix("charset=").map(|set| set.trim_matches('"'));
+        media.trim() == "application/json" && (parameters.trim().is_empty() || charset == Some("utf-8"))
+    };
+    match only(http::header::CONTENT_TYPE) {
+        (Some(kind), false) if json(&kind) => {}
+        _ => return Err(Refusal::malformed(415, "Content-Type", "send one Content-Type, `application/json`")),
+    }
+    match only(http::header::CONTENT_ENCODING) {
+        (None, _) => {}
+        (Some(coding), false) if coding == "identity" => {}
+        _ => return Err(Refusal::malformed(415, "Content-Encoding", "send the body without a content coding")),
+    }
+    let refused = |error| Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"));
+    read_object(body).map(|_| ()).map_err(refused)
+}
+
+/// The one token of a commit, from the header or from where the preset allows it in the body.
+pub(super) fn one_token(route: &Arc<Route>, header: Option<String>, body: &[u8]) -> Result<Option<String>, Refusal> {
+    if route.preset.token_pointers.is_empty() {
+        return Ok(header);
+    }
+    let Ok(object) = read_object(body) else { return Ok(header) };
+    let found = route.preset.token_pointers.iter().find_map(|pointer| Some((pointer, object.pointer(pointer)?)));
+    let Some((pointer, value)) = found else { return Ok(header) };
+    let in_body = match value {
+        Value::String(text) => text.to_string(),
+        Value::Array(items) => match items.as_slice() {
+            [Value::String(text)] => text.to_string(),
+            _ => {
+                return Err(Refusal::malformed(
+                    400,
+                    pointer,
+                    "carts of several tokens are not taken yet: send one token",
+                ));
+            }
+        },
+        _ => return Err(Refusal::malformed(400, pointer, "write the token as a string")),
+    };
+    match header {
+        Some(header) if header != in_body => {
+            Err(Refusal::malformed(400, pointer, "the tokens in header and body differ"))
+        }
+        _ => Ok(Some(in_body)),
+    }
+}

@@ -1,0 +1,468 @@
+//! The way of a request: canonical → route → token → body → facts → clearance → one sending.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::proxy::Session;
+
+use crate::authority::execute::Holder;
+use crate::authority::observe::Observed;
+use crate::authority::{Call, CannotDecide, Passage, Refused, Stage};
+use crate::decide::policy::Mode;
+use crate::decide::{Denial, Facts};
+use crate::detect::{self, AgentSignal};
+use crate::model::reason::{Fault, ReasonCode};
+use crate::model::scope::Scope;
+use crate::protocol::deny::Refusal;
+use crate::protocol::preset::{Dialect, FactSource, Phase, Tokenless};
+use crate::token::verify::{Presented, Verified};
+
+use super::Gateway;
+use super::body::{one_token, readable};
+use super::exchange::{Execution, Ticket};
+use super::facts::NoFacts;
+use super::forward::outgoing;
+use super::head;
+use super::route::{Route, Step};
+use super::state::{Context, Decided, Watch};
+
+/// What the head of a request says, before its body is read.
+struct Looked {
+    step: Option<Step>,
+    token: Result<Option<String>, Refusal>,
+    signal: AgentSignal,
+    oddity: Option<&'static str>,
+}
+
+/// A request on a guarded route.
+struct Guarded {
+    step: Step,
+    call: Call,
+    signal: AgentSignal,
+    oddity: Option<&'static str>,
+}
+
+impl Guarded {
+    fn dialect(&self) -> Dialect {
+        self.step.route.preset.dialect
+    }
+
+    fn enforced(&self) -> bool {
+        self.call.rules.mode == Mode::Enforce
+    }
+}
+
+/// What became of a token that was presented.
+enum Judged {
+    Pass(Ticket, Decided),
+    Refuse(Refused),
+    /// Not a judgement: the request itself is malformed.
+    Malformed(Refusal),
+}
+
+impl Gateway {
+    /// Answers the request (`true`) or lets pingora forward it (`false`).
+    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
+        let looked = match self.look(session) {
+            Ok(looked) => looked,
+            Err(refusal) => return self.refuse(session, ctx, &refusal, Dialect::Permyx).await,
+        };
+        head_of(session).retain_theirs();
+        let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
+        ctx.route = step.route.name.clone();
+        let call = self.call(ctx, &step.route);
+        let guarded = Guarded { step, call, signal: looked.signal, oddity: looked.oddity };
+        match looked.token {
+            Ok(token) => self.guard(session, ctx, guarded, token).await,
+            Err(refusal) if guarded.enforced() => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
+            Err(refusal) => self.observed_malformed(session, ctx, guarded, &refusal).await,
+        }
+    }
+
+    /// Reads the head. Ambiguity is refused where something is enforced on this host.
+    fn look(&self, session: &Session) -> Result<Looked, Refusal> {
+        let request = session.req_header();
+        let headers = &request.headers;
+        head::well_formed(headers, request.version == http::Version::HTTP_11)?;
+        let host = head::host_name(headers);
+        let raw = session.to_h1_raw();
+        let target = super::canonical::target(request_target(&raw));
+        let strict = self.routes.on_host(&host).any(|route| self.mode_of(route) == Mode::Enforce);
+        if strict {
+            head::unambiguous(&raw, headers)?;
+            method_is_plain(request.method.as_str())?;
+            let case = self
+                .routes
+                .is_case_variant(&host, &target.path)
+                .then_some("the path differs from a guarded one in case");
+            if let Some(why) = target.oddity.or(case) {
+                return Err(Refusal::malformed(400, "path", format!("send the path in its canonical form: {why}")));
+            }
+        }
+        let step = self.routes.find(&host, request.method.as_str(), &target.path);
+        if step.as_ref().is_some_and(|step| self.mode_of(&step.route) == Mode::Enforce) {
+            head::guardable(headers)?;
+        }
+        let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
+        let signal = detect::signal(user_agent, headers.contains_key("signature-agent"));
+        Ok(Looked { step, token: head::token(headers), signal, oddity: target.oddity })
+    }
+
+    fn mode_of(&self, route: &Route) -> Mode {
+        self.authority.policies.snapshot().of(&route.store).route(&route.name).mode
+    }
+
+    fn call(&self, ctx: &Context, route: &Route) -> Call {
+        let policy = self.authority.policies.snapshot().of(&route.store);
+        Call {
+            trace: ctx.trace,
+            now: self.authority.clock.now(),
+            stage: Stage::Gateway,
+            store: route.store.clone(),
+            rules: policy.route(&route.name),
+            policy,
+            route: Some(route.name.clone()),
+            needs: Scope::AgentExec,
+        }
+    }
+
+    async fn unguarded(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
+        ctx.forward = self.routes.fallback.clone();
+        if ctx.forward.is_some() {
+            return Ok(false);
+        }
+        let refusal = Refusal {
+            message: Some("no route is configured for this path".to_owned()),
+            ..Refusal::fault(Fault::NotFound)
+        };
+        self.refuse(session, ctx, &refusal, Dialect::Permyx).await
+    }
+
+    async fn guard(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        guarded: Guarded,
+        token: Option<String>,
+    ) -> pingora::Result<bool> {
+        let writes = !session.req_header().method.is_safe();
+        match (guarded.step.phase, token) {
+            (Some(Phase::Complete), Some(token)) => self.commit(session, ctx, guarded, Some(token)).await,
+            (Some(Phase::Complete), None) if !guarded.step.route.preset.token_pointers.is_empty() => {
+                self.commit(session, ctx, guarded, None).await
+            }
+            (Some(Phase::Complete), None) => self.tokenless(session, ctx, guarded, None).await,
+            (Some(phase), _) => self.step_of_a_session(session, ctx, guarded, phase).await,
+            (None, Some(_)) if writes => self.unrecognised(session, ctx, guarded).await,
+            (None, None) if writes => self.tokenless(session, ctx, guarded, None).await,
+            (None, _) => Ok(self.pass(ctx, &guarded, Decided::Unguarded)),
+        }
+    }
+
+    /// Create, update, get and cancel burn nothing; changes of one session take turns.
+    async fn step_of_a_session(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        guarded: Guarded,
+        phase: Phase,
+    ) -> pingora::Result<bool> {
+        if let (Phase::Update | Phase::Cancel, Some(id)) = (phase, &guarded.step.session) {
+            ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
+            if ctx.turn.is_none() && guarded.enforced() {
+                let refusal = Refusal { retry_after_s: Some(1), ..Refusal::fault(Fault::InFlight) };
+                return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
+            }
+        }
+        Ok(self.pass(ctx, &guarded, Decided::Unguarded))
+    }
+
+    /// A request that carries a token and that the preset does not know: what it would do is
+    /// unknown, so it may not pass as a commit nor around one.
+    async fn unrecognised(&self, session: &mut Session, ctx: &mut Context, guarded: Guarded) -> pingora::Result<bool> {
+        let denial =
+            Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found("unrecognised_request", "a known request");
+        self.deny_or_observe(session, ctx, guarded, denial.into(), None).await
+    }
+
+    /// In observe mode a malformed token header is recorded and passes.
+    async fn observed_malformed(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        guarded: Guarded,
+        refusal: &Refusal,
+    ) -> pingora::Result<bool> {
+        tracing::debug!(trace = %ctx.trace, member = refusal.member, "token header not usable");
+        self.deny_or_observe(session, ctx, guarded, Denial::of(ReasonCode::InvalidSignature).into(), None).await
+    }
+
+    async fn deny_or_observe(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        guarded: Guarded,
+        refused: Refused,
+        token: Option<&Verified>,
+    ) -> pingora::Result<bool> {
+        if guarded.enforced() {
+            self.authority.refuse(&guarded.call, token, &refused);
+            return self.refuse(session, ctx, &refused.refusal(), guarded.dialect()).await;
+        }
+        let _ = self.authority.observe(&guarded.call, &guarded.observed(token, Some(&refused)));
+        Ok(self.pass_watched(ctx, guarded, Decided::Observed))
+    }
+
+    /// A commit without a token: forwarded and recorded, or refused where the policy asks for one.
+    /// `body` when it was read already.
+    async fn tokenless(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        guarded: Guarded,
+        body: Option<Bytes>,
+    ) -> pingora::Result<bool> {
+        let rule = guarded.call.rules.tokenless.unwrap_or(guarded.step.route.preset.tokenless);
+        if guarded.enforced() && rule == Tokenless::Require {
+            let refused = Denial::of(ReasonCode::NoToken).into();
+            return self.deny_or_observe(session, ctx, guarded, refused, None).await;
+        }
+        let mut decided = Decided::Observed;
+        if let Err(cannot) = self.authority.observe(&guarded.call, &guarded.observed(None, None)) {
+            match self.authority.outage(&guarded.call) {
+                Passage::Closed => {
+                    return self.refuse(session, ctx, &Refused::Cannot(cannot).refusal(), guarded.dialect()).await;
+                }
+                Passage::Bypass => {
+                    self.authority.bypass(&guarded.call, None, &cannot);
+                    decided = Decided::Bypassed;
+                }
+            }
+        }
+        match body {
+            None => Ok(self.pass_watched(ctx, guarded, decided)),
+            Some(body) => {
+                ctx.decision = decided;
+                self.execute(session, ctx, guarded, None, Ticket::Unjudged, body).await
+            }
+        }
+    }
+
+    /// A commit: read the body, judge, send once.
+    async fn commit(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        mut guarded: Guarded,
+        header_token: Option<String>,
+    ) -> pingora::Result<bool> {
+        let body = match self.body(session, guarded.enforced()).await {
+            Ok(body) => body,
+            Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
+            // Too long to look at: it passes as it is, and that is recorded.
+            Err(_) => {
+                let denial =
+                    Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found("body_not_read", "a readable body");
+                let refused = header_token.map(|_| denial.into());
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(None, refused.as_ref()));
+                return Ok(self.pass_watched(ctx, guarded, Decided::Observed));
+            }
+        };
+        let token = match one_token(&guarded.step.route, header_token, &body) {
+            Ok(Some(token)) => token,
+            Ok(None) => return self.tokenless(session, ctx, guarded, Some(body)).await,
+            Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
+            Err(_) => return self.tokenless(session, ctx, guarded, Some(body)).await,
+        };
+        // The request's one instant: read once, when the request is complete.
+        guarded.call.now = self.authority.clock.now();
+        let headers = session.req_header().headers.clone();
+        if let Some(id) =
+            guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session)
+        {
+            ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
+        }
+        let (verified, judged) = self.judge(&guarded, &headers, &token, &body).await;
+        match judged {
+            Judged::Pass(ticket, decided) => {
+                ctx.decision = decided;
+                self.execute(session, ctx, guarded, verified, ticket, body).await
+            }
+            Judged::Refuse(refused) => {
+                self.authority.refuse(&guarded.call, verified.as_ref(), &refused);
+                self.refuse(session, ctx, &refused.refusal(), guarded.dialect()).await
+            }
+            Judged::Malformed(refusal) => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
+        }
+    }
+
+    /// Judges a presented token. In observe mode everything passes and what enforcement would have
+    /// done is recorded before anything is sent.
+    async fn judge(
+        &self,
+        guarded: &Guarded,
+        headers: &HeaderMap,
+        token: &str,
+        body: &[u8],
+    ) -> (Option<Verified>, Judged) {
+        let (verified, cleared) = self.clear(guarded, headers, token, body).await;
+        let judged = match (guarded.call.rules.mode, cleared) {
+            (Mode::Enforce, Ok(ticket)) => Judged::Pass(ticket, Decided::Allowed),
+            (Mode::Enforce, Err(Judged::Refuse(Refused::Cannot(cannot)))) => match self.authority.outage(&guarded.call)
+            {
+                Passage::Closed => Judged::Refuse(Refused::Cannot(cannot)),
+                Passage::Bypass => {
+                    self.authority.bypass(&guarded.call, verified.as_ref(), &cannot);
+                    Judged::Pass(Ticket::Unjudged, Decided::Bypassed)
+                }
+            },
+            (Mode::Enforce, Err(judged)) => judged,
+            (Mode::Observe, Ok(ticket)) => {
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(verified.as_ref(), None));
+                Judged::Pass(ticket, Decided::Observed)
+            }
+            (Mode::Observe, Err(judged)) => {
+                let refused = match judged {
+                    Judged::Refuse(refused) => refused,
+                    _ => Denial::by(ReasonCode::IntentMismatch, "intent_unknown")
+                        .found("body_malformed", "a strict JSON body")
+                        .into(),
+                };
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(verified.as_ref(), Some(&refused)));
+                Judged::Pass(Ticket::Unjudged, Decided::Observed)
+            }
+        };
+        (verified, judged)
+    }
+
+    /// verify → screen → facts → decide and reserve. The first value is what was verified, for the
+    /// record, whatever came after.
+    async fn clear(
+        &self,
+        guarded: &Guarded,
+        headers: &HeaderMap,
+        token: &str,
+        body: &[u8],
+    ) -> (Option<Verified>, Result<Ticket, Judged>) {
+        let call = &guarded.call;
+        let Ok(presented) = Presented::new(token) else {
+            let message = "an execution token has at most 4096 bytes";
+            return (None, Err(Judged::Malformed(Refusal::malformed(431, "Permyx-Execution-Token", message))));
+        };
+        let verified = match self.authority.verify(presented, call) {
+            Ok(verified) => verified,
+            Err((denial, known)) => return (known.map(|known| *known), Err(Judged::Refuse(denial.into()))),
+        };
+        let cleared = self.clear_verified(guarded, headers, &verified, body).await;
+        (Some(verified), cleared)
+    }
+
+    async fn clear_verified(
+        &self,
+        guarded: &Guarded,
+        headers: &HeaderMap,
+        verified: &Verified,
+        body: &[u8],
+    ) -> Result<Ticket, Judged> {
+        let call = &guarded.call;
+        let refuse = |refused: Refused| Judged::Refuse(refused);
+        self.authority.screen(call, verified).map_err(|denial| refuse(denial.into()))?;
+        if guarded.enforced() {
+            readable(&guarded.step.route, headers, body).map_err(Judged::Malformed)?;
+        }
+        let _reading = match guarded.step.route.preset.source {
+            FactSource::Request => None,
+            FactSource::Session => {
+                let reading = self.sessions.reading(verified.jti(), self.settings.session_deadline).await;
+                Some(reading.ok_or_else(|| refuse(Refused::Cannot(CannotDecide::Session("too_many_reads"))))?)
+            }
+        };
+        let found = self.facts(&guarded.step, headers, body).await;
+        let facts = match &found {
+            Ok(facts) => Facts::Known(facts),
+            Err(NoFacts::Unknown(cause)) => Facts::Unknown(cause),
+            Err(NoFacts::Contradicted) => Facts::Unknown("body_contradicts_session"),
+            Err(NoFacts::Unreachable(cause)) => return Err(refuse(Refused::Cannot(CannotDecide::Session(cause)))),
+        };
+        let clearance = self.authority.clear(call, verified, facts, Holder::Merchant).await.map_err(refuse)?;
+        Ok(Ticket::Cleared(clearance))
+    }
+
+    async fn execute(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        guarded: Guarded,
+        token: Option<Verified>,
+        ticket: Ticket,
+        body: Bytes,
+    ) -> pingora::Result<bool> {
+        let out = outgoing(session.req_header(), ctx, token.as_ref(), &body)?;
+        let dialect = guarded.dialect();
+        let execution = Execution {
+            authority: self.authority.clone(),
+            exchange: self.exchange.clone(),
+            call: guarded.call,
+            route: guarded.step.route,
+            token,
+            ticket: Some(ticket),
+            out,
+            turn: ctx.turn.take(),
+        };
+        let parts = execution.start();
+        self.pass_on(session, ctx, parts, dialect).await
+    }
+
+    fn pass(&self, ctx: &mut Context, guarded: &Guarded, decided: Decided) -> bool {
+        ctx.decision = decided;
+        ctx.forward = Some(guarded.step.route.upstream.clone());
+        false
+    }
+
+    /// Forwards a commit and looks for the order in its answer.
+    fn pass_watched(&self, ctx: &mut Context, guarded: Guarded, decided: Decided) -> bool {
+        self.pass(ctx, &guarded, decided);
+        if guarded.step.phase == Some(Phase::Complete) {
+            ctx.watch = Some(Watch::new(guarded.call, guarded.step.route));
+        }
+        false
+    }
+}
+
+impl Guarded {
+    fn observed<'a>(&self, token: Option<&'a Verified>, would_deny: Option<&'a Refused>) -> Observed<'a> {
+        Observed { token, signal: self.signal, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
+    }
+}
+
+/// The target exactly as it stood in the request line.
+fn request_target(raw: &[u8]) -> &[u8] {
+    raw.split(|b| *b == b' ').nth(1).unwrap_or_default()
+}
+
+fn method_is_plain(method: &str) -> Result<(), Refusal> {
+    if method.eq_ignore_ascii_case("TRACE") {
+        return Err(Refusal::malformed(405, "method", "TRACE is not served here"));
+    }
+    if method.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Ok(());
+    }
+    Err(Refusal::malformed(400, "method", "methods are written in capitals"))
+}
+
+/// Drops what only we may say.
+trait RetainTheirs {
+    fn retain_theirs(&mut self);
+}
+
+impl RetainTheirs for pingora::http::RequestHeader {
+    fn retain_theirs(&mut self) {
+        let ours: Vec<_> = self.headers.keys().filter(|name| head::is_ours(name.as_str())).cloned().collect();
+        for name in &ours {
+            self.remove_header(name);
+        }
+    }
+}
+
+fn head_of(session: &mut Session) -> &mut pingora::http::RequestHeader {
+    session.req_header_mut()
+}

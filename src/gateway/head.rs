@@ -1,0 +1,247 @@
+//! The request head: what is ambiguous is refused, what is ours alone is removed.
+
+use http::HeaderMap;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+
+use crate::protocol::deny::Refusal;
+use crate::token::TOKEN_MAX;
+
+/// The request field that carries an execution token.
+pub const TOKEN_HEADER: &str = "permyx-execution-token";
+/// Longest request head on a guarded host.
+const HEAD_MAX: usize = 32 * 1024;
+/// Headers that change the method behind our back.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
+
+/// What every request must keep, guarded or not: without these there is no one request to judge.
+pub fn well_formed(headers: &HeaderMap, http11: bool) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) if host_is_plain(host.as_bytes()) => Ok(()),
+        (None, _) if !http11 => Ok(()),
+        (Some(_), Some(_)) => Err(Refusal::malformed(400, "Host", "send exactly one Host header")),
+        _ => Err(Refusal::malformed(400, "Host", "send one Host header that is a host name with an optional port")),
+    }
+}
+
+fn host_is_plain(host: &[u8]) -> bool {
+    let legal = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':' | b'[' | b']');
+    !host.is_empty() && host.len() <= 255 && host.iter().all(legal)
+}
+
+/// The host without its port, in lower case.
+#[must_use]
+pub fn host_name(headers: &HeaderMap) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let end = match host.strip_prefix('[') {
+        Some(rest) => rest.find(']').map(|at| at + 2),
+        None => host.find(':'),
+    };
+    host.get(..end.unwrap_or(host.len())).unwrap_or(host).to_ascii_lowercase()
+}
+
+/// What a host with an enforced route keeps: no shape that two servers could read differently.
+/// `raw` is the head as it came.
+pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
+    let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
+    if raw.len() > HEAD_MAX {
+        return bad(431, "headers", "the request head may have at most 32 KiB");
+    }
+    let names = RawNames::of(raw);
+    if names.bare_line_feed {
+        return bad(400, "headers", "end every line with CR LF");
+    }
+    let (lengths, codings) = (names.count(CONTENT_LENGTH.as_str()), names.count(TRANSFER_ENCODING.as_str()));
+    if lengths + codings > 1 {
+        return bad(400, "Content-Length", "send one Content-Length or one Transfer-Encoding, not both and not twice");
+    }
+    if codings == 1
+        && headers.get(TRANSFER_ENCODING).is_none_or(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+    {
+        return bad(400, "Transfer-Encoding", "the only transfer coding is `chunked`");
+    }
+    if headers.keys().any(|name| name.as_str().contains('_') && is_ours(name.as_str())) {
+        return bad(400, "Permyx-Execution-Token", "write Permyx headers with `-`, not `_`");
+    }
+    if headers.contains_key("early-data") {
+        return bad(425, "Early-Data", "send this request after the handshake is complete");
+    }
+    if let Some(expectation) = headers.get(EXPECT)
+        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return bad(417, "Expect", "the only expectation that is met is `100-continue`");
+    }
+    nominated(headers)
+}
+
+/// Refusals that belong to guarded routes.
+pub fn guardable(headers: &HeaderMap) -> Result<(), Refusal> {
+    let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
+    if headers.contains_key(UPGRADE) {
+        return bad(400, "Upgrade", "this path does not change protocols");
+    }
+    if let Some(name) = METHOD_OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
+        return bad(400, name, "send the method that you mean");
+    }
+    let covered = headers.get_all("signature-input").iter().any(|input| {
+        input.as_bytes().to_ascii_lowercase().windows(TOKEN_HEADER.len()).any(|part| part == TOKEN_HEADER.as_bytes())
+    });
+    if covered {
+        return bad(
+            400,
+            "Signature-Input",
+            "leave permyx-execution-token out of the signature: it is removed on the way",
+        );
+    }
+    Ok(())
+}
+
+/// A `Connection` header may not name the fields that frame or route the request.
+fn nominated(headers: &HeaderMap) -> Result<(), Refusal> {
+    const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
+    let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    for name in named {
+        let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
+        if FRAMING.contains(&name.as_str()) || is_ours(&name) {
+            return Err(Refusal::malformed(400, "Connection", "Connection may not name this header"));
+        }
+    }
+    Ok(())
+}
+
+/// True for `Permyx-*` in every spelling that some server takes for it.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    const PREFIX: &[u8] = b"permyx-";
+    let spelled = |(have, want): (u8, &u8)| have.to_ascii_lowercase() == *want || (have == b'_' && *want == b'-');
+    name.len() >= PREFIX.len() && name.bytes().zip(PREFIX).all(spelled)
+}
+
+/// The token of the header: none, one text, or a reason why it is not one token.
+pub fn token(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+    let mut fields = headers.get_all(TOKEN_HEADER).iter();
+    let Some(field) = fields.next() else { return Ok(None) };
+    if fields.next().is_some() {
+        return Err(Refusal::malformed(400, "Permyx-Execution-Token", "send exactly one token header"));
+    }
+    let text = field.to_str().unwrap_or_default().trim();
+    if text.is_empty() {
+        return Err(Refusal::malformed(400, "Permyx-Execution-Token", "the token header is empty or not ASCII"));
+    }
+    if text.contains(',') {
+        let message = "carts of several lines with several tokens are not taken yet: send one token";
+        return Err(Refusal::malformed(400, "Permyx-Execution-Token", message));
+    }
+    if text.len() > TOKEN_MAX {
+        return Err(Refusal::malformed(431, "Permyx-Execution-Token", "an execution token has at most 4096 bytes"));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+/// Field names as they stood on the wire, before any library joined or dropped one.
+struct RawNames<'a> {
+    names: Vec<&'a [u8]>,
+    bare_line_feed: bool,
+}
+
+impl<'a> RawNames<'a> {
+    fn of(raw: &'a [u8]) -> Self {
+        let mut lines = raw.split(|b| *b == b'\n');
+        let mut bare_line_feed = false;
+        let mut names = Vec::new();
+        // The piece behind the last line feed is not a line.
+        let last = lines.next_back();
+        bare_line_feed |= last.is_some_and(|rest| !rest.is_empty());
+        for line in lines {
+            let Some(line) = line.strip_suffix(b"\r") else {
+                bare_line_feed = true;
+                continue;
+            };
+            if let Some(colon) = line.iter().position(|b| *b == b':') {
+                names.extend(line.get(..colon));
+            }
+        }
+        Self { names, bare_line_feed }
+    }
+
+    fn count(&self, name: &str) -> usize {
+        self.names.iter().filter(|have| have.eq_ignore_ascii_case(name.as_bytes())).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+
+    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&str, &str)| {
+            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
+        };
+        lines.iter().map(pair).fold(HeaderMap::new(), |mut map, (name, value)| {
+            map.append(name, value);
+            map
+        })
+    }
+
+    fn status(result: Result<(), Refusal>) -> u16 {
+        result.map_or_else(|refusal| refusal.status, |()| 200)
+    }
+
+    #[test]
+    fn one_plain_host_is_needed() {
+        assert_eq!(status(well_formed(&headers(&[("host", "shop.example:8480")]), true)), 200);
+        assert_eq!(status(well_formed(&headers(&[("host", "[::1]:8480")]), true)), 200);
+        for bad in ["a,b", "a/b", "user@a", "a b", ""] {
+            assert_eq!(status(well_formed(&headers(&[("host", bad)]), true)), 400, "{bad}");
+        }
+        assert_eq!(status(well_formed(&headers(&[]), true)), 400);
+        assert_eq!(status(well_formed(&headers(&[("host", "a"), ("host", "a")]), true)), 400);
+        assert_eq!(host_name(&headers(&[("host", "Shop.Example:1")])), "shop.example");
+        assert_eq!(host_name(&headers(&[("host", "[::1]:1")])), "[::1]");
+    }
+
+    #[test]
+    fn framing_is_stated_once() {
+        let check = |raw: &str| {
+            let lines: Vec<_> = raw.lines().skip(1).filter_map(|line| line.split_once(": ")).collect();
+            status(unambiguous(raw.as_bytes(), &headers(&lines)))
+        };
+        assert_eq!(check("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n"), 200);
+        assert_eq!(check("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), 200);
+        assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\nHost: a\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nExpect: 200-ok\r\n\r\n"), 417);
+        assert_eq!(check("POST / HTTP/1.1\r\nEarly-Data: 1\r\n\r\n"), 425);
+        assert_eq!(check("POST / HTTP/1.1\r\nConnection: close, Host\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nConnection: permyx-trace\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nPermyx_Execution_Token: x\r\n\r\n"), 400);
+        assert_eq!(check(&format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_MAX))), 431);
+    }
+
+    #[test]
+    fn our_names_are_ours_in_every_spelling() {
+        for name in ["permyx-trace", "Permyx-Decision", "permyx_execution_token", "PERMYX_-x", "permyx-"] {
+            assert!(is_ours(name), "{name}");
+        }
+        assert!(!is_ours("x-permyx-trace"));
+        assert!(!is_ours("permy"));
+    }
+
+    #[test]
+    fn two_tokens_are_none() {
+        assert_eq!(token(&headers(&[])).unwrap(), None);
+        assert_eq!(token(&headers(&[(TOKEN_HEADER, "a.b.c")])).unwrap().as_deref(), Some("a.b.c"));
+        for (fields, status) in [
+            (vec![(TOKEN_HEADER, "a"), (TOKEN_HEADER, "a")], 400),
+            (vec![(TOKEN_HEADER, "a,b")], 400),
+            (vec![(TOKEN_HEADER, "")], 400),
+        ] {
+            assert_eq!(token(&headers(&fields)).unwrap_err().status, status);
+        }
+        let long = "x".repeat(TOKEN_MAX + 1);
+        assert_eq!(token(&headers(&[(TOKEN_HEADER, &long)])).unwrap_err().status, 431);
+    }
+}

@@ -1,0 +1,140 @@
+//! Floor 6: the gateway. Bytes become our types here, and here alone; no word of policy.
+//!
+//! Commits go through [`exchange`]; everything else takes pingora's own way through.
+
+mod body;
+pub mod canonical;
+pub mod exchange;
+mod facts;
+mod forward;
+mod guard;
+pub mod head;
+mod respond;
+pub mod route;
+pub mod serve;
+mod state;
+pub mod upstream;
+pub mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::Error;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
+use pingora::proxy::{FailToProxy, ProxyHttp, Session};
+use pingora::upstreams::peer::HttpPeer;
+
+use crate::authority::Authority;
+use crate::sessions::Sessions;
+
+use exchange::Exchange;
+use route::Routes;
+use state::Context;
+
+/// Longest body of a guarded request, unless the configuration says otherwise.
+pub const BODY_MAX_DEFAULT: usize = 64 * 1024;
+
+/// What the gateway is started with.
+pub struct Settings {
+    /// Largest body of a guarded request, in bytes.
+    pub body_max: usize,
+    /// Time for a whole request body.
+    pub body_deadline: Duration,
+    /// Time for a read of the merchant's session.
+    pub session_deadline: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            body_max: BODY_MAX_DEFAULT,
+            body_deadline: Duration::from_secs(15),
+            session_deadline: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The proxy in front of a merchant's checkout.
+pub struct Gateway {
+    authority: Arc<Authority>,
+    routes: Routes,
+    settings: Settings,
+    exchange: Arc<Exchange>,
+    sessions: Sessions,
+}
+
+impl Gateway {
+    #[must_use]
+    pub fn new(authority: Arc<Authority>, routes: Routes, settings: Settings) -> Self {
+        Self { authority, routes, settings, exchange: Arc::default(), sessions: Sessions::default() }
+    }
+
+    #[must_use]
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = Context;
+
+    fn new_ctx(&self) -> Context {
+        Context::new(self.authority.clock.monotonic())
+    }
+
+    /// No compression on the way: bodies are passed as they are.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
+        self.limit(session);
+        self.admit(session, ctx).await
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> pingora::Result<Box<HttpPeer>> {
+        ctx.peer()
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        _session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        ctx.mark_request(request)
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        ctx: &mut Context,
+    ) -> pingora::Result<()> {
+        ctx.see_response(response);
+        ctx.mark_response(response)
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end: bool,
+        ctx: &mut Context,
+    ) -> pingora::Result<Option<Duration>> {
+        if let Some(order) = ctx.see_body(body.as_ref(), end) {
+            self.record_order(ctx, &order);
+        }
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        self.failed(session, error, ctx).await
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Context) {
+        self.count(session, ctx);
+    }
+}

@@ -1,0 +1,146 @@
+//! Answers of our own. A refusal always has a body that says what to do next.
+
+use bytes::Bytes;
+use pingora::http::ResponseHeader;
+use pingora::proxy::{FailToProxy, Session};
+use pingora::{Error, ErrorSource, ErrorType};
+use tokio::sync::mpsc;
+
+use crate::model::reason::Fault;
+use crate::protocol::deny::Refusal;
+use crate::protocol::preset::Dialect;
+use crate::telemetry::metrics::code_class;
+
+use super::Gateway;
+use super::exchange::Part;
+use super::head::is_ours;
+use super::state::{Context, Decided};
+use super::wire::AnswerHead;
+
+/// Fields that are between two hops and not passed on (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Gateway {
+    /// Answers with a refusal. The rest of the body is read first, within bounds, so that the
+    /// connection lives and a flood of refusals costs no new connections.
+    pub(super) async fn refuse(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        refusal: &Refusal,
+        dialect: Dialect,
+    ) -> pingora::Result<bool> {
+        ctx.decision = Decided::Denied(refusal.code.as_str());
+        let body = refusal.body(dialect, ctx.trace);
+        if refusal.status == 413 || session.as_downstream_mut().drain_request_body().await.is_err() {
+            session.as_downstream_mut().set_keepalive(None);
+        }
+        let mut head = ResponseHeader::build(refusal.status, Some(8))?;
+        head.insert_header("Content-Type", "application/json")?;
+        head.insert_header("Content-Length", body.len().to_string())?;
+        head.insert_header("Cache-Control", "no-store")?;
+        if let Some(seconds) = refusal.retry_after_s {
+            head.insert_header("Retry-After", seconds.to_string())?;
+        }
+        ctx.mark_response(&mut head)?;
+        session.write_response_header(Box::new(head), false).await?;
+        session.write_response_body(Some(Bytes::from(body)), true).await?;
+        Ok(true)
+    }
+
+    /// Passes the answer of an exchange on, piece by piece.
+    pub(super) async fn pass_on(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        mut parts: mpsc::Receiver<Part>,
+        dialect: Dialect,
+    ) -> pingora::Result<bool> {
+        while let Some(part) = parts.recv().await {
+            match part {
+                Part::Head(head) => {
+                    let head = response_head(&head, ctx, session.req_header().version)?;
+                    session.write_response_header(Box::new(head), false).await?;
+                }
+                Part::Body(piece) => session.write_response_body(Some(piece), false).await?,
+                Part::End => {
+                    session.write_response_body(None, true).await?;
+                    return Ok(true);
+                }
+                Part::Failed(refusal) => return self.refuse(session, ctx, &refusal, dialect).await,
+                Part::Cut => {
+                    return Err(Error::explain(ErrorType::ConnectionClosed, "the merchant's answer broke off"));
+                }
+            }
+        }
+        // The execution always ends with a last part; without one it was lost with its task.
+        self.refuse(session, ctx, &Refusal { status: 502, ..Refusal::fault(Fault::OutcomeUnknown) }, dialect).await
+    }
+
+    /// A forwarded request that got no answer. Nothing was burned for it.
+    pub(super) async fn failed(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
+        let answered = session.response_written().is_some();
+        let refusal = match error.esource() {
+            _ if answered => None,
+            ErrorSource::Upstream => Some(upstream_failure(error)),
+            ErrorSource::Downstream => None,
+            ErrorSource::Internal | ErrorSource::Unset => Some(Refusal::fault(Fault::Internal)),
+        };
+        tracing::warn!(trace = %ctx.trace, route = %ctx.route, error = %error.etype().as_str(), "request not forwarded");
+        let Some(refusal) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
+        let _ = self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
+        FailToProxy { error_code: refusal.status, can_reuse_downstream: false }
+    }
+
+    pub(super) fn count(&self, session: &Session, ctx: &Context) {
+        let metrics = &self.authority.metrics;
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let labels = ["gateway", &*ctx.route, code_class(status), ctx.decision.label()];
+        metrics.http_requests.with_label_values(&labels).inc();
+        let seconds = self.authority.clock.monotonic().seconds_since(ctx.started);
+        metrics.http_duration.with_label_values(&["gateway", &*ctx.route]).observe(seconds);
+    }
+}
+
+fn upstream_failure(error: &Error) -> Refusal {
+    match error.etype() {
+        ErrorType::ReadTimedout | ErrorType::WriteTimedout => {
+            Refusal { status: 504, ..Refusal::fault(Fault::OutcomeUnknown) }
+        }
+        ErrorType::ConnectTimedout
+        | ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::ConnectProxyFailure
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::TLSHandshakeTimedout => Refusal::fault(Fault::UpstreamUnavailable),
+        _ => Refusal { status: 502, ..Refusal::fault(Fault::OutcomeUnknown) },
+    }
+}
+
+/// The merchant's head for the caller: end-to-end fields as they came, ours set by us.
+fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pingora::Result<ResponseHeader> {
+    let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
+    out.set_reason_phrase(head.reason.as_deref())?;
+    for (name, value) in &head.headers {
+        let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case("content-length");
+        if framed_by_us || is_ours(name) || HOP_BY_HOP.iter().any(|hop| name.eq_ignore_ascii_case(hop)) {
+            continue;
+        }
+        out.append_header(name.clone(), value.as_ref())?;
+    }
+    if head.is_unbounded() && version == http::Version::HTTP_11 {
+        out.insert_header("Transfer-Encoding", "chunked")?;
+    }
+    ctx.mark_response(&mut out)?;
+    Ok(out)
+}

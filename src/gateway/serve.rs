@@ -1,0 +1,125 @@
+//! The accept loop. Sockets are ours, so that a port of 0 is known and connections are counted;
+//! what happens on a connection is pingora's.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::apps::{HttpServerOptions, ServerApp};
+use pingora::protocols::Stream;
+use pingora::protocols::l4::stream::Stream as Tcp;
+use pingora::proxy::HttpProxy;
+use pingora::server::configuration::ServerConf;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+use super::Gateway;
+
+/// Requests on one connection before it is closed.
+const REQUESTS_PER_CONNECTION: u32 = 100_000;
+/// Time for a TLS handshake.
+#[cfg(feature = "tls")]
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Rest after a failed accept: out of descriptors, it would spin.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Time for requests under way after the listener closed.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// How a listener speaks.
+pub enum Transport {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(Arc<rustls::ServerConfig>),
+}
+
+/// Accepts until `stop` turns true, then waits for what is under way.
+pub async fn serve(
+    gateway: Gateway,
+    listener: TcpListener,
+    transport: Transport,
+    connections_max: usize,
+    mut stop: watch::Receiver<bool>,
+) {
+    let app = application(gateway);
+    let acceptor = Acceptor::new(transport);
+    let free = Arc::new(Semaphore::new(connections_max));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &free) => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        let Some((socket, permit)) = accepted else { continue };
+        let (app, acceptor, stop) = (app.clone(), acceptor.clone(), stop.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            if let Some(stream) = acceptor.open(socket).await {
+                app.process_new(stream, &stop).await;
+            }
+        });
+    }
+    drop(listener);
+    app.cleanup().await;
+    // Every connection holds a permit: all of them back means that nothing is under way.
+    let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(DRAIN, free.acquire_many(all)).await;
+}
+
+fn application(gateway: Gateway) -> Arc<HttpProxy<Gateway>> {
+    let conf = ServerConf { max_retries: 1, upstream_keepalive_pool_size: 256, ..ServerConf::default() };
+    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
+    let mut options = HttpServerOptions::default();
+    options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    proxy.server_options = Some(options);
+    proxy.handle_init_modules();
+    Arc::new(proxy)
+}
+
+async fn accept(
+    listener: &TcpListener,
+    free: &Arc<Semaphore>,
+) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+    let permit = free.clone().acquire_owned().await.ok()?;
+    match listener.accept().await {
+        Ok((socket, _peer)) => Some((socket, permit)),
+        Err(error) => {
+            tracing::warn!(%error, "connection not accepted");
+            tokio::time::sleep(ACCEPT_REST).await;
+            None
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Acceptor {
+    Plain,
+    #[cfg(feature = "tls")]
+    Tls(Arc<pingora::listeners::tls::Acceptor>),
+}
+
+impl Acceptor {
+    fn new(transport: Transport) -> Self {
+        match transport {
+            Transport::Plain => Self::Plain,
+            #[cfg(feature = "tls")]
+            Transport::Tls(config) => {
+                Self::Tls(Arc::new(pingora::listeners::tls::Acceptor::from_server_config(config)))
+            }
+        }
+    }
+
+    async fn open(&self, socket: TcpStream) -> Option<Stream> {
+        let _ = socket.set_nodelay(true);
+        let plain = Tcp::from(socket);
+        match self {
+            Self::Plain => Some(Box::new(plain)),
+            #[cfg(feature = "tls")]
+            Self::Tls(acceptor) => {
+                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(plain)).await;
+                let stream = handshake
+                    .ok()?
+                    .inspect_err(|error| tracing::debug!(error = %error.etype().as_str(), "no TLS"))
+                    .ok()?;
+                Some(Box::new(stream))
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What is remembered of one request between pingora's phases.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, ErrorType};
+
+use crate::authority::Call;
+use crate::clock::Monotonic;
+use crate::model::ids::TraceId;
+use crate::model::json::read_object;
+use crate::protocol::extract::{self, OrderFacts};
+use crate::protocol::outcome::Outcome;
+use crate::sessions::Turn;
+
+use super::head::is_ours;
+use super::route::Route;
+use super::upstream::Upstream;
+
+/// As much of a forwarded answer is kept to read the order from.
+const COPY_MAX: usize = 64 * 1024;
+
+/// One request on its way.
+pub struct Context {
+    pub(super) trace: TraceId,
+    pub(super) started: Monotonic,
+    /// The route's name, for metrics; `none` where nothing is guarded.
+    pub(super) route: Arc<str>,
+    /// What is told in `Permyx-Decision` and counted.
+    pub(super) decision: Decided,
+    /// Where it is forwarded, if it is.
+    pub(super) forward: Option<Arc<Upstream>>,
+    /// Set on forwarded commits: the order in the answer is recorded.
+    pub(super) watch: Option<Watch>,
+    /// Held until the request is over: changes of one session come one after the other.
+    pub(super) turn: Option<Turn>,
+}
+
+/// What `Permyx-Decision` says. A closed set, so it is a label too.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Decided {
+    /// Nothing to decide on this path.
+    Unguarded,
+    Allowed,
+    Observed,
+    Bypassed,
+    Denied(&'static str),
+}
+
+impl Decided {
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            Self::Unguarded => "none",
+            Self::Allowed => "allowed",
+            Self::Observed => "observed",
+            Self::Bypassed => "bypassed",
+            Self::Denied(_) => "denied",
+        }
+    }
+
+    pub(super) fn header(self) -> String {
+        match self {
+            Self::Denied(code) => format!("denied; reason={code}"),
+            other => other.label().to_owned(),
+        }
+    }
+}
+
+/// A forwarded commit whose answer is looked at as it passes.
+pub(super) struct Watch {
+    pub(super) call: Call,
+    pub(super) route: Arc<Route>,
+    status: u16,
+    /// `None` when the answer is encoded or too long to keep.
+    copy: Option<BytesMut>,
+}
+
+impl Watch {
+    pub(super) fn new(call: Call, route: Arc<Route>) -> Self {
+        Self { call, route, status: 0, copy: None }
+    }
+}
+
+/// An order that a forwarded answer told of.
+pub(super) struct SeenOrder {
+    pub(super) status: u16,
+    pub(super) order: OrderFacts,
+}
+
+impl Context {
+    pub(super) fn new(started: Monotonic) -> Self {
+        Self {
+            trace: TraceId::random(),
+            started,
+            route: Arc::from("none"),
+            decision: Decided::Unguarded,
+            forward: None,
+            watch: None,
+            turn: None,
+        }
+    }
+
+    pub(super) fn peer(&self) -> pingora::Result<Box<HttpPeer>> {
+        let upstream = self.forward.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
+        Ok(Box::new(upstream.peer()))
+    }
+
+    /// What the merchant sees of us on a forwarded request.
+    pub(super) fn mark_request(&self, request: &mut RequestHeader) -> pingora::Result<()> {
+        request.insert_header("Permyx-Trace", self.trace.to_string())?;
+        request.insert_header("Permyx-Decision", self.decision.label())
+    }
+
+    /// What the caller sees of us; what a merchant says in our name is dropped.
+    pub(super) fn mark_response(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
+        let forged: Vec<_> = response.headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
+        for name in &forged {
+            response.remove_header(name);
+        }
+        response.insert_header("Permyx-Trace", self.trace.to_string())?;
+        response.insert_header("Permyx-Decision", self.decision.header())
+    }
+
+    pub(super) fn see_response(&mut self, response: &ResponseHeader) {
+        let Some(watch) = &mut self.watch else { return };
+        if response.status.is_informational() {
+            return;
+        }
+        let encoded = response.headers.get("content-encoding").is_some_and(|coding| coding != "identity");
+        watch.status = response.status.as_u16();
+        watch.copy = (!encoded).then(BytesMut::new);
+    }
+
+    /// Keeps a piece of a watched answer; at its end, tells the order that is in it.
+    pub(super) fn see_body(&mut self, body: Option<&Bytes>, end: bool) -> Option<SeenOrder> {
+        let watch = self.watch.as_mut()?;
+        if let Some(piece) = body {
+            match &mut watch.copy {
+                Some(copy) if copy.len() + piece.len() <= COPY_MAX => copy.extend_from_slice(piece),
+                copy => *copy = None,
+            }
+        }
+        let copy = if end { watch.copy.take()? } else { return None };
+        let answer = read_object(&copy).ok()?;
+        match watch.route.preset.outcomes.judge(watch.status, Some(&answer)) {
+            Outcome::Committed | Outcome::Pending => {
+                Some(SeenOrder { status: watch.status, order: extract::order(&watch.route.preset, &answer) })
+            }
+            Outcome::Failed | Outcome::NotExecuted => None,
+        }
+    }
+}

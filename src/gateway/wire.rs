@@ -1,0 +1,358 @@
+//! HTTP/1.1 as spoken with the merchant in an exchange: one request in one write, and an answer
+//! read piece by piece. Strict in what ends an answer, because that decides what is burned.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use pingora::protocols::Stream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// Longest head of an answer.
+const HEAD_MAX: usize = 64 * 1024;
+const HEADERS_MAX: usize = 128;
+/// Longest line that frames a chunk, and all trailers together.
+const CHUNK_LINE_MAX: usize = 1024;
+const TRAILERS_MAX: usize = 16 * 1024;
+const READ_SIZE: usize = 16 * 1024;
+/// Informational answers that may come before the real one.
+const INFORMATIONAL_MAX: usize = 16;
+
+/// Why an answer did not come whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerFault {
+    #[error("the merchant closed the connection")]
+    Closed,
+    #[error("the merchant did not answer in time")]
+    TimedOut,
+    #[error("the connection to the merchant failed")]
+    Failed,
+    #[error("the merchant's answer is not valid HTTP")]
+    Malformed,
+}
+
+/// Head of an answer.
+#[derive(Debug)]
+pub struct AnswerHead {
+    pub status: u16,
+    pub reason: Option<String>,
+    pub headers: Vec<(String, Bytes)>,
+    framing: Framing,
+    keep_alive: bool,
+}
+
+impl AnswerHead {
+    /// The value of a header, if it stands once or more.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&[u8]> {
+        self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
+    }
+
+    /// True when the length of the body is not told in the head.
+    #[must_use]
+    pub fn is_unbounded(&self) -> bool {
+        matches!(self.framing, Framing::Chunked(_) | Framing::UntilClose)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Framing {
+    Length(u64),
+    Chunked(Chunk),
+    UntilClose,
+    Done,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chunk {
+    Size,
+    Data(u64),
+    /// The line end behind the data.
+    End,
+    Trailers,
+}
+
+/// A connection on which a request was sent.
+pub struct Incoming {
+    stream: Stream,
+    buffer: BytesMut,
+    silence: Duration,
+    framing: Framing,
+    keep_alive: bool,
+}
+
+impl Incoming {
+    /// `silence` is the longest wait for the next byte.
+    #[must_use]
+    pub fn new(stream: Stream, silence: Duration) -> Self {
+        Self { stream, buffer: BytesMut::new(), silence, framing: Framing::Done, keep_alive: false }
+    }
+
+    /// Reads the head of the final answer; informational ones before it are dropped.
+    pub async fn head(&mut self, request_method: &str) -> Result<AnswerHead, AnswerFault> {
+        for _ in 0..INFORMATIONAL_MAX {
+            let head = loop {
+                if let Some(head) = parse_head(&mut self.buffer, request_method)? {
+                    break head;
+                }
+                if self.buffer.len() > HEAD_MAX {
+                    return Err(AnswerFault::Malformed);
+                }
+                self.fill().await?;
+            };
+            match head.status {
+                // A change of protocols was not asked for: there is no answer to come.
+                101 => return Err(AnswerFault::Malformed),
+                100..200 => {}
+                _ => {
+                    (self.framing, self.keep_alive) = (head.framing, head.keep_alive);
+                    return Ok(head);
+                }
+            }
+        }
+        Err(AnswerFault::Malformed)
+    }
+
+    /// The next piece of the body; `None` at its proper end.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, AnswerFault> {
+        loop {
+            if let Some(piece) = self.take_buffered()? {
+                return Ok(Some(piece));
+            }
+            if self.framing == Framing::Done {
+                return Ok(None);
+            }
+            match self.fill().await {
+                Err(AnswerFault::Closed) if self.framing == Framing::UntilClose => self.framing = Framing::Done,
+                other => other?,
+            }
+        }
+    }
+
+    /// The connection, if another request may be sent on it.
+    #[must_use]
+    pub fn reusable(self) -> Option<Stream> {
+        (self.keep_alive && self.framing == Framing::Done && self.buffer.is_empty()).then_some(self.stream)
+    }
+
+    async fn fill(&mut self) -> Result<(), AnswerFault> {
+        self.buffer.reserve(READ_SIZE);
+        let read = tokio::time::timeout(self.silence, self.stream.read_buf(&mut self.buffer)).await;
+        match read {
+            Err(_) => Err(AnswerFault::TimedOut),
+            Ok(Ok(0)) => Err(AnswerFault::Closed),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(AnswerFault::Closed),
+            Ok(Err(_)) => Err(AnswerFault::Failed),
+        }
+    }
+
+    /// Body bytes that are already here, moving on through the framing.
+    fn take_buffered(&mut self) -> Result<Option<Bytes>, AnswerFault> {
+        loop {
+            match self.framing {
+                Framing::Done => return Ok(None),
+                Framing::UntilClose => return Ok(self.take_up_to(u64::MAX)),
+                Framing::Length(0) => self.framing = Framing::Done,
+                Framing::Length(left) => {
+                    let Some(piece) = self.take_up_to(left) else { return Ok(None) };
+                    self.framing = Framing::Length(left - piece.len() as u64);
+                    return Ok(Some(piece));
+                }
+                Framing::Chunked(Chunk::Data(left)) => {
+                    let Some(piece) = self.take_up_to(left) else { return Ok(None) };
+                    let left = left - piece.len() as u64;
+                    self.framing = Framing::Chunked(if left == 0 { Chunk::End } else { Chunk::Data(left) });
+                    return Ok(Some(piece));
+                }
+                Framing::Chunked(step) => {
+                    let Some(next) = self.chunk_step(step)? else { return Ok(None) };
+                    self.framing = next;
+                }
+            }
+        }
+    }
+
+    fn take_up_to(&mut self, most: u64) -> Option<Bytes> {
+        let length = usize::try_from(most).unwrap_or(usize::MAX).min(self.buffer.len());
+        (length > 0).then(|| self.buffer.split_to(length).freeze())
+    }
+
+    fn chunk_step(&mut self, step: Chunk) -> Result<Option<Framing>, AnswerFault> {
+        match step {
+            Chunk::Size => match httparse::parse_chunk_size(&self.buffer) {
+                Ok(httparse::Status::Complete((used, size))) => {
+                    self.buffer.advance(used);
+                    Ok(Some(Framing::Chunked(if size == 0 { Chunk::Trailers } else { Chunk::Data(size) })))
+                }
+                Ok(httparse::Status::Partial) if self.buffer.len() <= CHUNK_LINE_MAX => Ok(None),
+                _ => Err(AnswerFault::Malformed),
+            },
+            Chunk::End => match self.buffer.get(..2) {
+                Some(b"\r\n") => {
+                    self.buffer.advance(2);
+                    Ok(Some(Framing::Chunked(Chunk::Size)))
+                }
+                Some(_) => Err(AnswerFault::Malformed),
+                None => Ok(None),
+            },
+            Chunk::Trailers => self.trailers(),
+            Chunk::Data(_) => Ok(None),
+        }
+    }
+
+    /// Trailers are read and dropped.
+    fn trailers(&mut self) -> Result<Option<Framing>, AnswerFault> {
+        let end = match self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            _ if self.buffer.starts_with(b"\r\n") => 2,
+            Some(at) => at + 4,
+            None if self.buffer.len() <= TRAILERS_MAX => return Ok(None),
+            None => return Err(AnswerFault::Malformed),
+        };
+        self.buffer.advance(end);
+        Ok(Some(Framing::Done))
+    }
+}
+
+fn parse_head(buffer: &mut BytesMut, request_method: &str) -> Result<Option<AnswerHead>, AnswerFault> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut answer = httparse::Response::new(&mut headers);
+    let length = match answer.parse(buffer) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(AnswerFault::Malformed),
+    };
+    let status = answer.code.filter(|code| (100..1000).contains(code)).ok_or(AnswerFault::Malformed)?;
+    let headers: Vec<_> =
+        answer.headers.iter().map(|header| (header.name.to_owned(), Bytes::copy_from_slice(header.value))).collect();
+    let (framing, clean) = framing(&headers, status, request_method)?;
+    let keep_alive = clean && answer.version == Some(1) && framing != Framing::UntilClose && !says_close(&headers);
+    let reason = answer.reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned);
+    buffer.advance(length);
+    Ok(Some(AnswerHead { status, reason, headers, framing, keep_alive }))
+}
+
+/// How the body ends (RFC 9112 §6.3), and whether that was told without contradiction.
+fn framing(headers: &[(String, Bytes)], status: u16, method: &str) -> Result<(Framing, bool), AnswerFault> {
+    let all = |name: &str| {
+        let name = name.to_owned();
+        headers.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(&name)).map(|(_, value)| value)
+    };
+    if method == "HEAD" || matches!(status, 100..200 | 204 | 304) {
+        return Ok((Framing::Done, true));
+    }
+    let mut codings = all("transfer-encoding");
+    if let Some(coding) = codings.next() {
+        if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
+            return Err(AnswerFault::Malformed);
+        }
+        return Ok((Framing::Chunked(Chunk::Size), all("content-length").next().is_none()));
+    }
+    let mut lengths = all("content-length");
+    let Some(length) = lengths.next() else { return Ok((Framing::UntilClose, true)) };
+    if lengths.any(|other| other != length) {
+        return Err(AnswerFault::Malformed);
+    }
+    let digits = std::str::from_utf8(length).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let length = digits.and_then(|text| text.parse().ok()).ok_or(AnswerFault::Malformed)?;
+    Ok((Framing::Length(length), true))
+}
+
+fn says_close(headers: &[(String, Bytes)]) -> bool {
+    let connection = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
+    connection
+        .flat_map(|(_, value)| value.split(|b| *b == b','))
+        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
+/// How far a write got before it failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    Nothing,
+    /// Something may have reached the merchant.
+    Something,
+}
+
+/// Writes the whole request. An error says whether a single byte may have left.
+pub async fn write_all(stream: &mut Stream, request: &[u8]) -> Result<(), Written> {
+    let mut rest = request;
+    while !rest.is_empty() {
+        let so_far = if rest.len() == request.len() { Written::Nothing } else { Written::Something };
+        match stream.write(rest).await {
+            Ok(0) | Err(_) => return Err(so_far),
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+        }
+    }
+    stream.flush().await.map_err(|_| Written::Something)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(answer: &[u8]) -> (Result<AnswerHead, AnswerFault>, Result<Vec<u8>, AnswerFault>, bool) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        server.write_all(answer).await.unwrap();
+        drop(server);
+        let stream: Stream = Box::new(pingora::protocols::l4::stream::Stream::from(client));
+        let mut incoming = Incoming::new(stream, Duration::from_secs(5));
+        let head = incoming.head("POST").await;
+        let mut body = Vec::new();
+        let body = loop {
+            match incoming.piece().await {
+                Ok(Some(piece)) => body.extend_from_slice(&piece),
+                Ok(None) => break Ok(body),
+                Err(fault) => break Err(fault),
+            }
+        };
+        (head, body, incoming.reusable().is_some())
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_where_its_framing_says() {
+        let cases: [(&[u8], &[u8], bool); 6] = [
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"abc", true),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1;x=y\r\nc\r\n0\r\nT: v\r\n\r\n",
+                b"abc",
+                true,
+            ),
+            (b"HTTP/1.1 200 OK\r\n\r\nabc", b"abc", false),
+            (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\nHTTP/1.1 204 None\r\n\r\n", b"", true),
+            (b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1\r\n\r\na", b"a", false),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nabc", b"a", false),
+        ];
+        for (answer, expected, reusable) in cases {
+            let (head, body, again) = read(answer).await;
+            assert!(head.is_ok(), "{}", String::from_utf8_lossy(answer));
+            assert_eq!((body.unwrap().as_slice(), again), (expected, reusable), "{}", String::from_utf8_lossy(answer));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_cut_answer_is_not_a_whole_one() {
+        for answer in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nab"[..],
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        ] {
+            assert_eq!(read(answer).await.1, Err(AnswerFault::Closed));
+        }
+        assert_eq!(read(b"HTTP/1.1 200 OK\r\nContent-Len").await.0.unwrap_err(), AnswerFault::Closed);
+        assert_eq!(read(b"").await.0.unwrap_err(), AnswerFault::Closed);
+    }
+
+    #[tokio::test]
+    async fn an_ambiguous_answer_is_none() {
+        for answer in [
+            &b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc"[..],
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+            b"HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\nabc",
+            b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+            b"nonsense\r\n\r\n",
+        ] {
+            assert_eq!(read(answer).await.0.unwrap_err(), AnswerFault::Malformed);
+        }
+    }
+}

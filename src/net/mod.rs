@@ -1,0 +1,5 @@
+//! Floor 3: requests that the program itself makes, and the certificates it shows.
+
+pub mod client;
+#[cfg(feature = "tls")]
+pub mod tls;

@@ -1,0 +1,79 @@
+//! Floor 4: commits of one checkout session come one after the other, so that what was read from a
+//! session is what is committed, as far as this gateway is on the way (README decision 15).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+
+use crate::model::ids::Jti;
+
+/// Sessions and tokens that are remembered at once. Beyond it the longest unused is forgotten:
+/// its next request no longer waits for the one before, which costs order, never a burn.
+const REMEMBERED: u64 = 100_000;
+const IDLE: Duration = Duration::from_secs(300);
+/// Session reads that one token may have under way.
+const READS_PER_TOKEN: usize = 2;
+
+/// Whose turn it is, by session; and how many reads a token has under way.
+pub struct Sessions {
+    turns: Cache<String, Arc<Mutex<()>>>,
+    reads: Cache<Jti, Arc<Semaphore>>,
+}
+
+/// The right to change one session. Dropping it lets the next one in.
+pub struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedMutexGuard<()>);
+
+/// The right to read for one token.
+pub struct Reading(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            turns: Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build(),
+            reads: Cache::builder().max_capacity(REMEMBERED).time_to_idle(IDLE).build(),
+        }
+    }
+}
+
+impl Sessions {
+    /// Waits for the session's turn, at most `patience`.
+    pub async fn turn(&self, route: &str, session: &str, patience: Duration) -> Option<Turn> {
+        let turn = self.turns.get_with(format!("{route} {session}"), Arc::default);
+        tokio::time::timeout(patience, turn.lock_owned()).await.ok().map(Turn)
+    }
+
+    /// Waits until the token has a read to spare, at most `patience`.
+    pub async fn reading(&self, jti: Jti, patience: Duration) -> Option<Reading> {
+        let reads = self.reads.get_with(jti, || Arc::new(Semaphore::new(READS_PER_TOKEN)));
+        tokio::time::timeout(patience, reads.acquire_owned()).await.ok()?.ok().map(Reading)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn a_session_has_one_turn_and_sessions_do_not_wait_for_each_other() {
+        let sessions = Sessions::default();
+        let turn = sessions.turn("ucp", "a", SOON).await.unwrap();
+        assert!(sessions.turn("ucp", "a", SOON).await.is_none());
+        assert!(sessions.turn("ucp", "b", SOON).await.is_some());
+        drop(turn);
+        assert!(sessions.turn("ucp", "a", SOON).await.is_some());
+    }
+
+    #[tokio::test]
+    async fn a_token_has_two_reads() {
+        let (sessions, jti) = (Sessions::default(), Jti::random());
+        let first = sessions.reading(jti, SOON).await.unwrap();
+        let _second = sessions.reading(jti, SOON).await.unwrap();
+        assert!(sessions.reading(jti, SOON).await.is_none());
+        drop(first);
+        assert!(sessions.reading(jti, SOON).await.is_some());
+    }
+}
