@@ -4,6 +4,7 @@
 
 pub mod authority;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod decide;
