@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 /// Where the set is.
 pub enum Source {
     File(PathBuf),
-    Url { url: String, client: Client },
+    Url { url: String, client: Box<Client> },
 }
 
 /// Why a set was not taken.

@@ -3,6 +3,7 @@
 //! ARCHITECTURE.md draws the floors; a floor uses only floors below it.
 
 pub mod authority;
+pub mod boot;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
@@ -18,6 +19,7 @@ pub mod keystore;
 pub mod ledger;
 pub mod model;
 pub mod net;
+pub mod ops;
 pub mod protocol;
 pub mod quota;
 pub mod reload;

@@ -134,7 +134,15 @@ type Found<'f> = &'f mut Vec<Problem>;
 
 impl ConfigDoc {
     pub(super) fn compile(self, base: &Path, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
-        let found = &mut problems;
+        let config = self.checked(base, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    pub(super) fn defaults(self, base: &Path) -> Config {
+        self.checked(base, &mut Vec::new())
+    }
+
+    fn checked(self, base: &Path, found: Found<'_>) -> Config {
         let jwks = self.keys.compile(base, found);
         let gateway = self.gateway.compile(base, found);
         let api = ApiConfig {
@@ -142,7 +150,7 @@ impl ConfigDoc {
             tls: self.api.tls.map(|tls| tls.compile(base)),
             insecure: self.api.insecure,
         };
-        let config = Config {
+        Config {
             data: base.join(self.data.as_deref().unwrap_or("data")),
             log: Log { filter: self.log.filter.unwrap_or_else(|| "info".to_owned()), format: self.log.format },
             gateway,
@@ -159,8 +167,7 @@ impl ConfigDoc {
                 spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
             },
             jwks,
-        };
-        if problems.is_empty() { Ok(config) } else { Err(problems) }
+        }
     }
 }
 

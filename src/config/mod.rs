@@ -115,6 +115,12 @@ impl Config {
         doc.compile(base, problems)
     }
 
+    /// Every default, with data in `base/data`.
+    #[must_use]
+    pub fn plain(base: &Path) -> Self {
+        ConfigDoc::default().defaults(base)
+    }
+
     /// The stores that routes are for.
     #[must_use]
     pub fn stores(&self) -> BTreeSet<StoreId> {
