@@ -1,6 +1,10 @@
 //! Floor 9: the command line.
 
+pub mod agent_key;
+pub mod error;
+pub mod keys;
 mod run;
+pub mod token;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
