@@ -11,6 +11,7 @@ pub mod durable;
 pub mod evidence;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+pub mod governance;
 pub mod keystore;
 pub mod ledger;
 pub mod model;
