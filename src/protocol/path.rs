@@ -54,6 +54,7 @@ impl Pattern {
             match segment {
                 Segment::Literal(text) if text == part => {}
                 Segment::Literal(_) => return None,
+                Segment::Session if part.is_empty() => return None,
                 Segment::Session => found.session = Some(part),
             }
         }
@@ -122,6 +123,7 @@ mod tests {
             ("POST", "/checkout-sessions/cs_1"),
             ("POST", "/checkout-sessions/cs_1/complete/x"),
             ("POST", "/checkout-sessions/cs_1/complete/"),
+            ("POST", "/checkout-sessions//complete"),
             ("POST", "/"),
         ] {
             assert_eq!(complete.matches(method, path), None, "{method} {path}");

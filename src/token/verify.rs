@@ -138,8 +138,36 @@ fn key_id<'o>(header: &'o Object<'_>) -> Result<&'o str, TokenFault> {
     text(header, "kid").filter(|kid| !kid.is_empty() && kid.len() <= KID_MAX).ok_or(TokenFault::Invalid("kid"))
 }
 
+/// The claims that are read here. A further claim is no matter, but a twin of one of these in
+/// other letters (`QTY`) is: a reader that does not mind case could take it for the claim.
+const CLAIMS: [&str; 16] = [
+    "iss",
+    "sub",
+    "storeId",
+    "variantId",
+    "qty",
+    "price_amount",
+    "currency",
+    "sku_hash",
+    "execution_intent_hash",
+    "scope",
+    "jti",
+    "iat",
+    "exp",
+    "nbf",
+    "pid",
+    "ver",
+];
+
+fn is_twin(name: &str) -> bool {
+    CLAIMS.iter().any(|claim| claim.eq_ignore_ascii_case(name) && *claim != name)
+}
+
 fn read_claims(claims: &Object<'_>, now: Timestamp) -> Result<Verified, TokenFault> {
     let invalid = TokenFault::Invalid;
+    if claims.iter().any(|(name, _)| is_twin(name)) {
+        return Err(invalid("twin of a claim"));
+    }
     if text(claims, "iss") != Some(ISSUER) {
         return Err(invalid("iss"));
     }

@@ -8,7 +8,13 @@ mod harness;
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
 mod setup;
+/// What strangers may send and owners may mistype: no reader panics or takes long.
+mod strangers;
 /// What tests are built from.
 mod support;
 /// The house rules: floors, lengths, words, files that must parse.
 mod tidy;
+/// The attacks on tokens, row by row.
+mod tokens;
+/// What other languages can check themselves against.
+mod vectors;
