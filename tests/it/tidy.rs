@@ -11,7 +11,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (0, &["model"]),
     (1, &["token", "protocol", "detect"]),
     (2, &["decide"]),
-    (3, &["clock", "reload", "telemetry", "net"]),
+    (3, &["clock", "durable", "net", "reload", "telemetry"]),
     (4, &["ledger", "evidence", "quota", "catalog", "keystore", "sessions"]),
     (5, &["authority", "governance"]),
     (6, &["gateway", "api", "portal", "ops"]),
