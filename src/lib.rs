@@ -3,18 +3,23 @@
 //! ARCHITECTURE.md draws the floors; a floor uses only floors below it.
 
 pub mod authority;
+pub mod boot;
 pub mod catalog;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod decide;
 pub mod detect;
 pub mod durable;
 pub mod evidence;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+pub mod jwks;
 pub mod keystore;
 pub mod ledger;
 pub mod model;
 pub mod net;
+pub mod ops;
 pub mod protocol;
 pub mod quota;
 pub mod reload;

@@ -62,11 +62,11 @@ impl Authority {
         agent: &AgentId,
         product: &ProductId,
     ) -> Result<(Jti, IssuedToken), CannotIssue> {
-        let signer = self.signer.as_ref().ok_or(CannotIssue::NoKey)?.snapshot();
+        let issuer = self.issuer.as_ref().ok_or(CannotIssue::NoKey)?.snapshot();
         let jti = Jti::random();
         let lifetime = call.policy.token_lifetime();
         let grant = Grant { intent, agent, product: Some(product), jti, issued: call.now, lifetime };
-        Ok((jti, issue(&signer, &grant)?))
+        Ok((jti, issue(issuer.signer(), &grant)?))
     }
 
     fn not_authorized(&self, call: &Call, intent: &Intent, agent: &AgentId, refused: Refused) -> Refused {

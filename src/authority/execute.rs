@@ -108,11 +108,9 @@ impl Authority {
             tracing::error!(trace = %call.trace, %error, settlement = ending.settlement.as_str(), "settlement not in the ledger");
         }
         if call.rules.mode == Mode::Enforce {
-            self.record(&settled_event(call, token, ending, settled.is_ok()));
+            self.record(&settled_event(call, token, ending, settled.is_ok()).at(self.clock.now()));
         }
-        if let Some(order) = order_event(call, Some(token), ending) {
-            self.record(&order);
-        }
+        self.observe_order(call, Some(token), ending);
     }
 
     /// The decision record of a refusal that stands (enforce), with its counters.
@@ -261,8 +259,7 @@ fn settled_event(call: &Call, token: &Verified, ending: &Ending, in_ledger: bool
 }
 
 /// The order that a merchant's answer tells of.
-#[must_use]
-pub fn order_event(call: &Call, token: Option<&Verified>, ending: &Ending) -> Option<Event> {
+pub(super) fn order_event(call: &Call, token: Option<&Verified>, ending: &Ending) -> Option<Event> {
     let order = ending.order.id.clone()?;
     let mut event = call.event(EventKind::OrderObserved, token);
     event.data.order_id = Some(order.into());

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::decide::policy::{OnUnavailable, Policy, RouteRules};
 use crate::decide::{Denial, Listing};
 use crate::evidence::{Spool, SpoolError};
+use crate::keystore::signing::SigningKeys;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{AgentId, StoreId, TraceId, VariantId};
@@ -26,7 +27,7 @@ use crate::protocol::deny::{Code, Refusal};
 use crate::quota::velocity::Velocity;
 use crate::reload::Reloaded;
 use crate::telemetry::metrics::Metrics;
-use crate::token::keys::{KeyRing, SigningKey};
+use crate::token::keys::KeyRing;
 use crate::token::verify::Verified;
 
 use policies::PolicyBook;
@@ -39,8 +40,8 @@ pub struct Authority {
     pub metrics: Arc<Metrics>,
     /// The keys whose tokens are taken.
     pub keys: Arc<Reloaded<KeyRing>>,
-    /// The key that signs; `None` in a process that issues nothing.
-    pub signer: Option<Arc<Reloaded<SigningKey>>>,
+    /// The keys that sign and are published; `None` in a process that issues nothing.
+    pub issuer: Option<Arc<Reloaded<SigningKeys>>>,
     pub policies: Arc<PolicyBook>,
     pub catalog: Arc<Catalog>,
     pub velocity: Velocity,

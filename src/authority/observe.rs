@@ -53,7 +53,7 @@ impl Authority {
     /// Records the order that the answer to an unjudged request tells of, if it tells of one.
     pub fn observe_order(&self, call: &Call, token: Option<&Verified>, ending: &Ending) {
         if let Some(event) = order_event(call, token, ending) {
-            self.record(&event);
+            self.record(&event.at(self.clock.now()));
         }
     }
 

@@ -1,16 +1,38 @@
 //! Floor 4: what was decided and what came of it, in order and never lost in silence.
 //!
-//! A producer appends to its [`Spool`], a directory of append-only segment files.
+//! A producer appends to its [`Spool`], a directory of append-only segment files. A [`Follower`]
+//! carries the events of one or several spools into the [`Store`], where they are searched.
 
 mod active;
 mod gap;
+mod identity;
 pub mod record;
 mod recover;
 mod segment;
 mod spool;
+mod stored;
+mod tail;
+
+#[cfg(feature = "control-plane")]
+mod follow;
+#[cfg(feature = "control-plane")]
+mod query;
+#[cfg(feature = "control-plane")]
+pub mod store;
+
+#[cfg(test)]
+#[cfg(feature = "control-plane")]
+mod store_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "control-plane")]
+pub use follow::{Consumed, Followed, Follower};
+#[cfg(feature = "control-plane")]
+pub use query::{Filter, Joined, LIMIT_MAX};
 pub use spool::{Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
+#[cfg(feature = "control-plane")]
+pub use store::{Store, StoreError};
+pub use stored::{Body, Data, Difference, StoredEvent};

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use super::active::{Active, Fault};
 use super::gap::{Cause, Gap, Gaps};
+use super::identity;
 use super::record::{self, BODY_MAX, HEADER};
 use super::recover::{Ending, Recovered, recover};
 use super::segment;
@@ -154,6 +155,7 @@ impl Spool {
             TryLockError::WouldBlock => SpoolError::InUse(options.dir.clone()),
             TryLockError::Error(source) => failed("take the lock")(source),
         })?;
+        identity::ensure(&options.dir).map_err(failed("make the identity"))?;
         let Recovered { active, sealed, next, ending } = recover(&options.dir).map_err(failed("recover"))?;
         let state = State {
             phase: Phase::Open,

@@ -117,6 +117,8 @@ pub enum LedgerError {
     Quarantine { retry_after_s: u64 },
     #[error("the reservation is no longer the ledger's")]
     Lost,
+    #[error("tokens are burned by the merchant's gateway (`ledger.single_instance`), not here")]
+    Elsewhere,
 }
 
 /// Exactly-once over tokens.
@@ -158,30 +160,42 @@ pub struct Health {
 /// The ledger that the configuration chose.
 pub enum AnyLedger {
     Memory(MemoryLedger),
+    /// One gateway holds all burning, and this process is not it.
+    Elsewhere,
 }
 
 impl Ledger for AnyLedger {
     async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.reserve(claim).await,
+            Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
 
     async fn settle(&self, reservation: Reservation, how: Settlement) -> Result<(), LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.settle(reservation, how).await,
+            Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
 
     async fn state(&self, namespace: Namespace, store: &StoreId, jti: Jti) -> Result<State, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.state(namespace, store, jti).await,
+            Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
 
     fn health(&self) -> Health {
         match self {
             Self::Memory(ledger) => ledger.health(),
+            Self::Elsewhere => Health {
+                backend: "elsewhere",
+                usable: Err(LedgerError::Elsewhere.to_string()),
+                entries: 0,
+                quarantine_s: 0,
+                shared: false,
+            },
         }
     }
 }

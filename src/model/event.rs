@@ -121,6 +121,14 @@ impl Event {
         Self { kind, time, correlation: trace.correlation(), data }
     }
 
+    /// The same event at another instant: what is recorded later than its call began.
+    #[must_use]
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.time = time;
+        self.data.timestamp = Some(time);
+        self
+    }
+
     /// Joins the event to the execution of a *verified* token.
     #[must_use]
     pub fn of_token(mut self, jti: Jti) -> Self {

@@ -1,0 +1,158 @@
+//! What every role starts with.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc};
+
+use crate::authority::Authority;
+use crate::authority::policies::PolicyBook;
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::evidence::{Spool, SpoolOptions, sync_loop};
+use crate::keystore::signing::{SigningKeys, SigningStore};
+use crate::ledger::AnyLedger;
+use crate::ops::Ops;
+use crate::quota::velocity::Velocity;
+use crate::reload::{self, Reloaded};
+use crate::telemetry::metrics::Metrics;
+use crate::token::keys::KeyRing;
+
+use super::listen::{BootError, listen};
+use super::run::{Address, Tasks, until};
+
+/// Largest segment of a spool.
+const SEGMENT: u64 = 16 << 20;
+
+/// Time, metrics, evidence, policies and catalogs.
+pub(super) struct Base {
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) evidence: Arc<Spool>,
+    pub(super) spool_dir: PathBuf,
+    pub(super) policies: Arc<PolicyBook>,
+    pub(super) catalog: Arc<Catalog>,
+    pub(super) tasks: Tasks,
+}
+
+impl Base {
+    /// `source` names this producer in evidence.
+    pub(super) fn open(config: &Config, source: String) -> Result<Self, BootError> {
+        #[cfg(feature = "tls")]
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()?));
+        make_dir(&config.data)?;
+        let spool_dir = config.data.join("spool");
+        let options = SpoolOptions {
+            dir: spool_dir.clone(),
+            source,
+            limit_bytes: config.evidence.spool_limit,
+            segment_bytes: SEGMENT,
+        };
+        make_dir(&spool_dir)?;
+        let evidence = Arc::new(Spool::open(options, clock.clone(), metrics.clone())?);
+        let policies = PolicyBook::open(config.policies.clone(), clock.clone(), metrics.clone())?;
+        let catalog = config.catalog.as_deref().map_or_else(|| Ok(Catalog::none()), Catalog::open)?;
+        let (policies, catalog) = (Arc::new(policies), Arc::new(catalog));
+        let mut base = Self { clock, metrics, evidence, spool_dir, policies, catalog, tasks: Tasks::new() };
+        base.accompany(config);
+        Ok(base)
+    }
+
+    fn accompany(&mut self, config: &Config) {
+        self.tasks.accompany(sync_loop(self.evidence.clone()));
+        let nudge = hang_up(&mut self.tasks);
+        if let Some(dir) = config.policies.clone() {
+            let (policies, evidence) = (self.policies.clone(), self.evidence.clone());
+            self.tasks.accompany(reload::watch(dir, nudge, move || policies.reload(&evidence)));
+        }
+        if let Some(dir) = config.catalog.clone() {
+            let (catalog, nudge) = (self.catalog.clone(), mpsc::channel(1).1);
+            self.tasks.accompany(reload::watch(dir, nudge, move || {
+                if let Err(error) = catalog.reload() {
+                    tracing::error!(%error, "catalogs not taken, those before stay");
+                }
+            }));
+        }
+    }
+
+    /// The lane over this base.
+    pub(super) fn authority(&self, ledger: AnyLedger, keys: Keys) -> Arc<Authority> {
+        Arc::new(Authority {
+            clock: self.clock.clone(),
+            ledger,
+            evidence: self.evidence.clone(),
+            metrics: self.metrics.clone(),
+            keys: keys.ring,
+            issuer: keys.issuer,
+            policies: self.policies.clone(),
+            catalog: self.catalog.clone(),
+            velocity: Velocity::default(),
+            unknown_key: keys.unknown_key,
+        })
+    }
+
+    /// Metrics and health.
+    pub(super) async fn ops(
+        &mut self,
+        config: &Config,
+        authority: &Arc<Authority>,
+        burns: bool,
+    ) -> Result<(Ops, Address), BootError> {
+        let listener = listen("metrics and health", "--ops-listen", config.ops_listen).await?;
+        let address = local(&listener, "ops", config.ops_listen, false);
+        let ops = Ops::new(authority.clone(), burns);
+        let (router, stop) = (ops.clone().router(), self.tasks.stopped());
+        self.tasks.accompany(async move {
+            let _ = axum::serve(listener, router).with_graceful_shutdown(until(stop)).await;
+        });
+        Ok((ops, address))
+    }
+}
+
+/// Whose tokens are taken, and what signs new ones.
+pub(super) struct Keys {
+    pub(super) ring: Arc<Reloaded<KeyRing>>,
+    pub(super) issuer: Option<Arc<Reloaded<SigningKeys>>>,
+    pub(super) unknown_key: Arc<Notify>,
+}
+
+/// The keys of an issuer: signer and ring from one directory, followed as it changes.
+pub(super) fn issuing_keys(data: &Path, clock: &Clock, tasks: &mut Tasks) -> Result<Keys, BootError> {
+    let store = SigningStore::of(data);
+    let keys = store.load(clock.now())?;
+    let ring = Arc::new(Reloaded::new(KeyRing::of_set(keys.published()).0));
+    let issuer = Arc::new(Reloaded::new(keys));
+    let (following, ring_too, clock, dir) = (issuer.clone(), ring.clone(), clock.clone(), store.dir().to_owned());
+    tasks.accompany(reload::watch(dir, mpsc::channel(1).1, move || match store.load(clock.now()) {
+        Ok(keys) => {
+            ring_too.replace(KeyRing::of_set(keys.published()).0);
+            following.replace(keys);
+        }
+        Err(error) => tracing::error!(%error, "signing keys not taken, those before stay"),
+    }));
+    Ok(Keys { ring, issuer: Some(issuer), unknown_key: Arc::default() })
+}
+
+/// A nudge for each SIGHUP.
+fn hang_up(tasks: &mut Tasks) -> mpsc::Receiver<()> {
+    let (nudge, nudged) = mpsc::channel(1);
+    tasks.accompany(async move {
+        use tokio::signal::unix::{SignalKind, signal};
+        let Ok(mut hup) = signal(SignalKind::hangup()) else { return };
+        while hup.recv().await.is_some() {
+            let _ = nudge.try_send(());
+        }
+    });
+    nudged
+}
+
+pub(super) fn make_dir(path: &Path) -> Result<(), BootError> {
+    std::fs::create_dir_all(path).map_err(|source| BootError::Dir { path: path.to_owned(), source })
+}
+
+pub(super) fn local(listener: &TcpListener, name: &'static str, asked: std::net::SocketAddr, tls: bool) -> Address {
+    Address::new(name, listener.local_addr().unwrap_or(asked), tls)
+}

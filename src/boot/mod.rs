@@ -1,0 +1,19 @@
+//! Floor 8: the wiring, from a configuration to a running process.
+
+mod base;
+#[cfg(feature = "control-plane")]
+mod control;
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod dev;
+mod listen;
+mod roles;
+mod run;
+
+#[cfg(feature = "control-plane")]
+pub use control::serve;
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+pub use dev::{DEMO_KEY, DEMO_MERCHANT_KEY, DevOptions, dev};
+pub use listen::BootError;
+#[cfg(feature = "gateway")]
+pub use roles::gateway;
+pub use run::{Address, Running};

@@ -1,0 +1,137 @@
+//! `permyx gateway` and `permyx serve`.
+
+use std::sync::Arc;
+
+use crate::authority::Authority;
+use crate::config::{Config, JwksSource, TlsFiles};
+use crate::jwks::{Jwks, Source};
+use crate::ledger::AnyLedger;
+use crate::ledger::memory::MemoryLedger;
+use crate::net::client::{Client, Limits};
+
+use super::base::{Base, Keys};
+use super::listen::BootError;
+use super::run::{Address, Running};
+
+/// The issuer's clock may be this far ahead of ours where it is another process.
+const FOREIGN_SKEW_S: i64 = 5;
+/// How often the names of upstreams are looked up again.
+#[cfg(feature = "gateway")]
+const RESOLVE: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// The sidecar: verifies with a key set that it follows, burns in its own ledger.
+#[cfg(feature = "gateway")]
+pub async fn gateway(config: &Config) -> Result<Running, BootError> {
+    if !config.ledger.single_instance {
+        return Err(BootError::NoSharedLedger);
+    }
+    if config.gateway.routes.is_empty() && config.gateway.fallback.is_none() {
+        return Err(BootError::NoRoutes);
+    }
+    let source = config.jwks.clone().ok_or(BootError::NoKeys)?;
+    let mut base = Base::open(config, format!("/gateways/{}", config.gateway.name))?;
+    let keys = followed_keys(source, &mut base).await?;
+    let ledger = MemoryLedger::open(&config.data, config.ledger.capacity, base.clock.clone(), FOREIGN_SKEW_S)?;
+    let authority = base.authority(AnyLedger::Memory(ledger), keys);
+    let (ops, ops_address) = base.ops(config, &authority, true).await?;
+    let address = start_gateway(config, &authority, &mut base).await?;
+    let Base { tasks, evidence, .. } = base;
+    Ok(Running {
+        addresses: vec![address, ops_address],
+        ops,
+        tasks,
+        evidence,
+        data: config.data.clone(),
+        scratch: None,
+    })
+}
+
+#[cfg(feature = "gateway")]
+async fn followed_keys(source: JwksSource, base: &mut Base) -> Result<Keys, BootError> {
+    let source = match source {
+        JwksSource::File(path) => Source::File(path),
+        JwksSource::Url(url) => {
+            let limits = Limits { body: crate::jwks::SET_MAX, ..Limits::default() };
+            Source::Url { url, client: Box::new(Client::new(limits)?) }
+        }
+    };
+    let jwks = Arc::new(Jwks::new(source, base.metrics.clone(), base.clock.clone()));
+    if let Err(error) = jwks.refresh().await {
+        // Not ready until it comes; an issuer that starts later is no reason to fail.
+        tracing::warn!(error = %chain(&error), "no key set yet");
+    }
+    let keys = Keys { ring: jwks.ring.clone(), issuer: None, unknown_key: jwks.unknown_key.clone() };
+    base.tasks.accompany(async move { jwks.follow().await });
+    Ok(keys)
+}
+
+/// Opens the gateway's listener and serves it.
+#[cfg(feature = "gateway")]
+pub(super) async fn start_gateway(
+    config: &Config,
+    authority: &Arc<Authority>,
+    base: &mut Base,
+) -> Result<Address, BootError> {
+    use crate::gateway::route::{Route, Routes};
+    use crate::gateway::upstream::Upstream;
+    use crate::gateway::{Gateway, Settings, serve};
+
+    let upstream = |of: &str, text: &str| {
+        Upstream::parse(text).map(Arc::new).map_err(|source| BootError::Upstream { of: of.to_owned(), source })
+    };
+    let mut upstreams = Vec::new();
+    let mut routes = Vec::new();
+    for route in &config.gateway.routes {
+        let to = upstream(&route.name, &route.upstream)?;
+        upstreams.push(to.clone());
+        routes.push(Arc::new(Route {
+            name: route.name.as_str().into(),
+            hosts: route.hosts.clone(),
+            prefix: route.prefix.clone(),
+            preset: route.preset.clone(),
+            store: route.store.clone(),
+            upstream: to,
+        }));
+    }
+    let fallback = config.gateway.fallback.as_deref().map(|text| upstream("gateway.fallback", text)).transpose()?;
+    upstreams.extend(fallback.clone());
+    base.tasks.accompany(async move {
+        loop {
+            tokio::time::sleep(RESOLVE).await;
+            let upstreams = upstreams.clone();
+            let _ = tokio::task::spawn_blocking(move || upstreams.iter().for_each(|upstream| upstream.refresh())).await;
+        }
+    });
+    let settings = Settings { body_max: config.gateway.body_max, ..Settings::default() };
+    let gateway = Gateway::new(authority.clone(), Routes::new(routes, fallback), settings);
+    let transport = transport(config.gateway.tls.as_ref())?;
+    let listener = super::listen::listen("gateway", "--gateway-listen", config.gateway.listen).await?;
+    let address = super::base::local(&listener, "gateway", config.gateway.listen, config.gateway.tls.is_some());
+    let (connections, stop) = (config.gateway.connections_max, base.tasks.stopped());
+    base.tasks.serve(serve::serve(gateway, listener, transport, connections, stop));
+    Ok(address)
+}
+
+#[cfg(all(feature = "gateway", feature = "tls"))]
+fn transport(files: Option<&TlsFiles>) -> Result<crate::gateway::serve::Transport, BootError> {
+    use crate::gateway::serve::Transport;
+    let Some(files) = files else { return Ok(Transport::Plain) };
+    let config = crate::net::tls::server_config(&files.certificate, &files.key, &[b"http/1.1"])?;
+    Ok(Transport::Tls(config))
+}
+
+#[cfg(all(feature = "gateway", not(feature = "tls")))]
+fn transport(files: Option<&TlsFiles>) -> Result<crate::gateway::serve::Transport, BootError> {
+    if files.is_some() { Err(BootError::NoTls) } else { Ok(crate::gateway::serve::Transport::Plain) }
+}
+
+/// An error with its causes on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

@@ -1,0 +1,120 @@
+//! A running process: its addresses, its tasks, and its end.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::evidence::Spool;
+use crate::ops::Ops;
+
+/// Time for listeners to finish what is under way.
+const GRACE: Duration = Duration::from_secs(15);
+/// How often readiness is looked at while starting.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Where something listens.
+#[derive(Clone, Debug)]
+pub struct Address {
+    pub name: &'static str,
+    pub url: String,
+}
+
+impl Address {
+    pub(super) fn new(name: &'static str, address: SocketAddr, tls: bool) -> Self {
+        let scheme = if tls { "https" } else { "http" };
+        Self { name, url: format!("{scheme}://{address}") }
+    }
+}
+
+/// A started process.
+pub struct Running {
+    pub addresses: Vec<Address>,
+    pub(super) ops: Ops,
+    pub(super) tasks: Tasks,
+    pub(super) evidence: Arc<Spool>,
+    /// Where the process keeps its files.
+    pub data: std::path::PathBuf,
+    /// Removed at the end, when the data was throw-away.
+    pub(super) scratch: Option<std::path::PathBuf>,
+}
+
+impl Running {
+    /// Waits until requests may be sent.
+    pub async fn ready(&self) {
+        while !self.ops.ready() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Runs until SIGTERM or SIGINT, then stops in order: not ready, no new requests, what is
+    /// under way, the last record.
+    pub async fn wait(mut self) {
+        stop_signal().await;
+        tracing::info!("stopping");
+        self.ops.drain();
+        self.tasks.stop().await;
+        if let Err(error) = self.evidence.close() {
+            tracing::error!(%error, "spool not closed");
+        }
+        if let Some(dir) = &self.scratch {
+            let _ = std::fs::remove_dir_all(dir);
+        }
+    }
+}
+
+/// Tasks that serve until they are told to stop, and tasks that only accompany them.
+pub(super) struct Tasks {
+    stop: watch::Sender<bool>,
+    serving: JoinSet<()>,
+    accompanying: JoinSet<()>,
+}
+
+impl Tasks {
+    pub(super) fn new() -> Self {
+        Self { stop: watch::channel(false).0, serving: JoinSet::new(), accompanying: JoinSet::new() }
+    }
+
+    pub(super) fn stopped(&self) -> watch::Receiver<bool> {
+        self.stop.subscribe()
+    }
+
+    /// A task that ends by itself once it is told to stop.
+    pub(super) fn serve(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.serving.spawn(task);
+    }
+
+    /// A task that is cut off at the end.
+    pub(super) fn accompany(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        self.accompanying.spawn(task);
+    }
+
+    async fn stop(&mut self) {
+        self.stop.send_replace(true);
+        let serving = &mut self.serving;
+        let ended = tokio::time::timeout(GRACE, async { while serving.join_next().await.is_some() {} }).await;
+        if ended.is_err() {
+            tracing::warn!("requests were still under way and are cut off");
+        }
+        self.accompanying.shutdown().await;
+    }
+}
+
+/// Resolves when `stop` turns true.
+pub(super) async fn until(mut stop: watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+}

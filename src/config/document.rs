@@ -1,0 +1,293 @@
+//! The configuration file as it is written.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::model::document::{At, Problem};
+use crate::model::ids::StoreId;
+use crate::protocol::preset::{Preset, built_in};
+use crate::telemetry::logging::LogFormat;
+
+use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, LedgerConfig, Log, RouteConfig, TlsFiles};
+
+/// `permyx.toml`. Relative paths start at the file's directory.
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ConfigDoc {
+    /// Directory of keys, spool, store and locks; default `data`.
+    data: Option<String>,
+    log: LogDoc,
+    gateway: GatewayDoc,
+    api: ApiDoc,
+    ops: OpsDoc,
+    ledger: LedgerDoc,
+    policies: DirDoc,
+    catalog: DirDoc,
+    evidence: EvidenceDoc,
+    keys: KeysDoc,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct LogDoc {
+    /// As in `info,permyx::gateway=debug`; default `info`.
+    filter: Option<String>,
+    /// `json` (default) or `text`.
+    format: LogFormat,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct GatewayDoc {
+    /// Name of this gateway in evidence; default `gateway`.
+    name: Option<At<String>>,
+    /// Default `127.0.0.1:8480`; port 0 takes a free one.
+    listen: Option<At<String>>,
+    tls: Option<TlsDoc>,
+    /// Largest body of a guarded request in bytes, up to 1 MiB; default 65536.
+    body_max: Option<At<i64>>,
+    /// Connections at once; default 16384.
+    connections_max: Option<At<i64>>,
+    /// Upstream of paths that no route guards; without it they are 404.
+    fallback: Option<String>,
+    routes: Vec<RouteDoc>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct RouteDoc {
+    /// Names the route in policies, metrics and evidence.
+    name: At<String>,
+    /// Host names that the route is for; all, when empty.
+    hosts: Vec<String>,
+    /// Path prefix, like `/checkout`.
+    path: At<String>,
+    /// `oneshot-json` or `ucp`.
+    preset: At<String>,
+    store: At<String>,
+    /// `http://host:port` of the merchant.
+    upstream: At<String>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct TlsDoc {
+    /// PEM file with the certificate chain.
+    certificate: String,
+    /// PEM file with its private key.
+    key: String,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct ApiDoc {
+    /// Default `127.0.0.1:8481`.
+    listen: Option<At<String>>,
+    tls: Option<TlsDoc>,
+    /// Serve other machines without TLS. Keys and tokens are then readable on the way.
+    insecure: bool,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct OpsDoc {
+    /// Metrics and health; default `127.0.0.1:9464`.
+    listen: Option<At<String>>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct LedgerDoc {
+    /// True where this one gateway holds all burning: the memory ledger is legal only then.
+    single_instance: bool,
+    /// Tokens that the memory ledger may hold; default 1000000. When full, it refuses.
+    capacity: Option<At<i64>>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct DirDoc {
+    dir: Option<String>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct EvidenceDoc {
+    /// Bytes that the spool may hold; default 4294967296 (4 GiB). A quarter is kept for settlements.
+    spool_limit: Option<At<i64>>,
+    /// Spool directories of gateways on this host, read by `permyx serve`.
+    spools: Vec<String>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct KeysDoc {
+    /// Key set file that a gateway trusts.
+    jwks_file: Option<At<String>>,
+    /// Key set URL that a gateway trusts.
+    jwks_url: Option<At<String>>,
+}
+
+type Found<'f> = &'f mut Vec<Problem>;
+
+impl ConfigDoc {
+    pub(super) fn compile(self, base: &Path, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
+        let config = self.checked(base, &mut problems);
+        if problems.is_empty() { Ok(config) } else { Err(problems) }
+    }
+
+    pub(super) fn defaults(self, base: &Path) -> Config {
+        self.checked(base, &mut Vec::new())
+    }
+
+    fn checked(self, base: &Path, found: Found<'_>) -> Config {
+        let jwks = self.keys.compile(base, found);
+        let gateway = self.gateway.compile(base, found);
+        let api = ApiConfig {
+            listen: address(self.api.listen.as_ref(), 8481, found),
+            tls: self.api.tls.map(|tls| tls.compile(base)),
+            insecure: self.api.insecure,
+        };
+        Config {
+            data: base.join(self.data.as_deref().unwrap_or("data")),
+            log: Log { filter: self.log.filter.unwrap_or_else(|| "info".to_owned()), format: self.log.format },
+            gateway,
+            api,
+            ops_listen: address(self.ops.listen.as_ref(), 9464, found),
+            ledger: LedgerConfig {
+                single_instance: self.ledger.single_instance,
+                capacity: number(self.ledger.capacity.as_ref(), 1_000_000, 1_000..=100_000_000, found),
+            },
+            policies: self.policies.dir.map(|dir| base.join(dir)),
+            catalog: self.catalog.dir.map(|dir| base.join(dir)),
+            evidence: EvidenceConfig {
+                spool_limit: number(self.evidence.spool_limit.as_ref(), 4 << 30, 1 << 20..=1 << 44, found) as u64,
+                spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
+            },
+            jwks,
+        }
+    }
+}
+
+impl GatewayDoc {
+    fn compile(self, base: &Path, found: Found<'_>) -> GatewayConfig {
+        let presets = built_in().unwrap_or_default();
+        let mut routes: Vec<RouteConfig> = Vec::new();
+        for route in &self.routes {
+            if routes.iter().any(|earlier| earlier.name == *route.name) {
+                found.push(
+                    route
+                        .name
+                        .problem(format!("two routes are named `{}`", *route.name), "give each a name of its own"),
+                );
+            }
+            routes.extend(route.compile(&presets, found));
+        }
+        GatewayConfig {
+            name: named(self.name.as_ref(), "gateway", found),
+            listen: address(self.listen.as_ref(), 8480, found),
+            tls: self.tls.map(|tls| tls.compile(base)),
+            body_max: number(self.body_max.as_ref(), 64 << 10, 1 << 10..=1 << 20, found),
+            connections_max: number(self.connections_max.as_ref(), 16_384, 1..=1_000_000, found),
+            fallback: self.fallback,
+            routes,
+        }
+    }
+}
+
+impl RouteDoc {
+    fn compile(&self, presets: &std::collections::BTreeMap<String, Preset>, found: Found<'_>) -> Option<RouteConfig> {
+        let before = found.len();
+        let name = named(Some(&self.name), "", found);
+        let path_is_plain =
+            self.path.starts_with('/') && !self.path.contains("//") && !self.path.contains(['?', '%', '#']);
+        let prefix = self.path.trim_end_matches('/').to_owned();
+        if !path_is_plain || (self.path.len() > 1 && self.path.ends_with('/')) {
+            found.push(self.path.problem(
+                format!("`{}` is not a path prefix", *self.path),
+                "write it like \"/checkout\", without a slash at the end",
+            ));
+        }
+        let preset = presets.get(self.preset.as_str()).cloned();
+        if preset.is_none() {
+            let known = presets.keys().cloned().collect::<Vec<_>>().join(", ");
+            found.push(
+                self.preset.problem(format!("there is no preset `{}`", *self.preset), format!("use one of: {known}")),
+            );
+        }
+        let store = StoreId::parse(&self.store);
+        if let Err(why) = &store {
+            found.push(self.store.problem(format!("`store` {why}"), "write the store's id"));
+        }
+        if self.upstream.is_empty() {
+            found.push(self.upstream.problem("a route needs an upstream", "add `upstream = \"http://host:port\"`"));
+        }
+        let (Some(preset), Ok(store), true) = (preset, store, found.len() == before) else { return None };
+        let hosts = self.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Some(RouteConfig { name, hosts, prefix, preset, store, upstream: self.upstream.value.clone() })
+    }
+}
+
+impl TlsDoc {
+    fn compile(&self, base: &Path) -> TlsFiles {
+        TlsFiles { certificate: base.join(&self.certificate), key: base.join(&self.key) }
+    }
+}
+
+impl KeysDoc {
+    fn compile(self, base: &Path, found: Found<'_>) -> Option<JwksSource> {
+        match (self.jwks_file, self.jwks_url) {
+            (Some(_), Some(url)) => {
+                found.push(url.problem("`jwks_file` and `jwks_url` are both set", "keep one"));
+                None
+            }
+            (Some(file), None) => Some(JwksSource::File(base.join(file.value))),
+            (None, Some(url)) if url.starts_with("http://") || url.starts_with("https://") => {
+                Some(JwksSource::Url(url.value))
+            }
+            (None, Some(url)) => {
+                found.push(url.problem(format!("`{}` is not a URL", *url), "start it with https:// or http://"));
+                None
+            }
+            (None, None) => None,
+        }
+    }
+}
+
+fn address(text: Option<&At<String>>, default_port: u16, found: Found<'_>) -> SocketAddr {
+    let default = SocketAddr::from(([127, 0, 0, 1], default_port));
+    let Some(text) = text else { return default };
+    text.parse().unwrap_or_else(|_| {
+        found.push(
+            text.problem(
+                format!("`{}` is not an address", **text),
+                format!("write it like \"127.0.0.1:{default_port}\""),
+            ),
+        );
+        default
+    })
+}
+
+fn number(value: Option<&At<i64>>, default: usize, range: std::ops::RangeInclusive<usize>, found: Found<'_>) -> usize {
+    let Some(value) = value else { return default };
+    match usize::try_from(**value).ok().filter(|number| range.contains(number)) {
+        Some(number) => number,
+        None => {
+            let fix = format!("write a number from {} to {}", range.start(), range.end());
+            found.push(value.problem(format!("{} is out of range", **value), fix));
+            default
+        }
+    }
+}
+
+/// Names become metric labels and parts of paths: short and plain.
+fn named(text: Option<&At<String>>, default: &str, found: Found<'_>) -> String {
+    let Some(text) = text else { return default.to_owned() };
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
+    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
+        found.push(text.problem(format!("`{}` is not a name", **text), "use 1 to 64 of a-z, 0-9, `-` and `_`"));
+    }
+    text.value.clone()
+}

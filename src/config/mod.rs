@@ -1,0 +1,156 @@
+//! Floor 7: words on disk become a checked configuration. Every problem at once, with its place.
+
+mod document;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use crate::model::document::{Problem, Problems};
+use crate::model::ids::StoreId;
+use crate::protocol::preset::Preset;
+use crate::telemetry::logging::LogFormat;
+
+pub use document::ConfigDoc;
+
+/// A checked configuration.
+#[derive(Debug)]
+pub struct Config {
+    /// Where keys, spool, store and locks live.
+    pub data: PathBuf,
+    pub log: Log,
+    pub gateway: GatewayConfig,
+    pub api: ApiConfig,
+    pub ops_listen: SocketAddr,
+    pub ledger: LedgerConfig,
+    pub policies: Option<PathBuf>,
+    pub catalog: Option<PathBuf>,
+    pub evidence: EvidenceConfig,
+    pub jwks: Option<JwksSource>,
+}
+
+#[derive(Debug)]
+pub struct Log {
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug)]
+pub struct GatewayConfig {
+    pub name: String,
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub body_max: usize,
+    pub connections_max: usize,
+    pub fallback: Option<String>,
+    pub routes: Vec<RouteConfig>,
+}
+
+#[derive(Debug)]
+pub struct RouteConfig {
+    pub name: String,
+    pub hosts: Vec<String>,
+    pub prefix: String,
+    pub preset: Preset,
+    pub store: StoreId,
+    pub upstream: String,
+}
+
+#[derive(Debug)]
+pub struct ApiConfig {
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub insecure: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug)]
+pub struct LedgerConfig {
+    /// One gateway holds all burning.
+    pub single_instance: bool,
+    /// Tokens that the memory ledger may hold.
+    pub capacity: usize,
+}
+
+#[derive(Debug)]
+pub struct EvidenceConfig {
+    pub spool_limit: u64,
+    /// Spool directories of gateways on this host, read by `permyx serve`.
+    pub spools: Vec<PathBuf>,
+}
+
+/// Where a gateway gets the keys that it trusts.
+#[derive(Debug, Clone)]
+pub enum JwksSource {
+    File(PathBuf),
+    Url(String),
+}
+
+/// Why a configuration is not one.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("cannot read `{}`", .path.display())]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Wrong(Problems),
+}
+
+impl Config {
+    /// Reads a file; paths in it are relative to it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, base).map_err(|problems| ConfigError::Wrong(Problems::new(path, &text, problems)))
+    }
+
+    /// Reads a text; relative paths start at `base`.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Problem>> {
+        let (doc, problems) = crate::model::document::read::<ConfigDoc>(text);
+        doc.compile(base, problems)
+    }
+
+    /// Every default, with data in `base/data`.
+    #[must_use]
+    pub fn plain(base: &Path) -> Self {
+        ConfigDoc::default().defaults(base)
+    }
+
+    /// The stores that routes are for.
+    #[must_use]
+    pub fn stores(&self) -> BTreeSet<StoreId> {
+        self.gateway.routes.iter().map(|route| route.store.clone()).collect()
+    }
+
+    /// JSON Schema of the file.
+    #[must_use]
+    pub fn schema() -> String {
+        serde_json::to_string_pretty(&schemars::schema_for!(ConfigDoc)).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_file_is_good_and_says_the_defaults() {
+        let shipped = Config::parse(include_str!("../../conf/permyx.toml"), Path::new("/etc/permyx")).unwrap();
+        let empty = Config::parse("", Path::new("/etc/permyx")).unwrap();
+        assert_eq!(format!("{shipped:?}"), format!("{empty:?}"));
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        let text = "[gateway]\nlisten = \"8480\"\nlisten_on = 1\nbody_max = 5\n[[gateway.routes]]\nname = \"a\"\npath = \"checkout/\"\n\
+                    preset = \"ucpp\"\nstore = \"a|b\"\nupstream = \"\"\n[keys]\njwks_file = \"a\"\njwks_url = \"b\"\n";
+        let problems = Config::parse(text, Path::new(".")).unwrap_err();
+        let messages: Vec<_> = problems.iter().map(|p| p.message.as_str()).collect();
+        assert_eq!(messages.len(), 8, "{messages:#?}");
+    }
+}
