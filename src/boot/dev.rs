@@ -66,7 +66,7 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     let authority = base.authority(AnyLedger::Memory(ledger), keys);
     let (ops, ops_address) = base.ops(&config, &authority, true).await?;
     let gateway_address = start_gateway(&config, &authority, &mut base).await?;
-    let api_address = super::control::start(&config, &authority, &mut base, super::control::Audience::Sandbox).await?;
+    let api_address = super::control::start(&config, &authority, &mut base, crate::portal::Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
     let Base { tasks, evidence, .. } = base;
     Ok(Running { addresses, ops, tasks, evidence, data, scratch })
