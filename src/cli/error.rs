@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use crate::authority::policies::NotTaken;
+use crate::boot::BootError;
+use crate::config::ConfigError;
 use crate::keystore::KeystoreError;
 use crate::net::client::ClientError;
 
@@ -31,6 +34,12 @@ pub enum CliError {
     NotPermyx { url: String, status: u16 },
     #[error("refused: {0}")]
     Refused(Refusal),
+    #[error("cannot start")]
+    Boot(#[from] BootError),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Policies(#[from] NotTaken),
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -73,6 +82,8 @@ impl CliError {
             Self::Keys(_) | Self::Output(_) => Exit::Incomplete,
             Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
             Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
+            Self::Config(_) | Self::Policies(_) => Exit::Finding,
+            Self::Boot(_) => Exit::Usage,
             Self::Refused(refusal) if refusal.status < 500 => Exit::Finding,
             Self::Refused(_) => Exit::Incomplete,
         }
@@ -84,7 +95,11 @@ impl CliError {
         let mut text = format!("error: {self}");
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            text.push_str(&format!("\n  because: {error}"));
+            let because = error.to_string();
+            // A transparent error is its own cause: it is told once.
+            if !text.ends_with(&because) {
+                text.push_str(&format!("\n  because: {because}"));
+            }
             cause = error.source();
         }
         text

@@ -2,6 +2,8 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
+/// `permyx gateway` by itself: its keys, TLS, and what it refuses to start with.
+mod alone;
 /// `authorize`, and what all calls of the execution API have in common.
 #[cfg(feature = "control-plane")]
 mod authorize;
