@@ -2,6 +2,8 @@
 //!
 //! ARCHITECTURE.md draws the floors; a floor uses only floors below it.
 
+#[cfg(feature = "control-plane")]
+pub mod api;
 pub mod authority;
 pub mod boot;
 pub mod catalog;

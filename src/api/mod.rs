@@ -1,0 +1,6 @@
+//! Floor 6: the control plane's edges over HTTP.
+
+pub mod evidence;
+
+#[cfg(test)]
+mod tests;
