@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::evidence::{Filter, Joined, Store, StoreError, StoredEvent};
+use crate::evidence::{Filter, Store, StoreError, StoredEvent};
 use crate::governance::{Timeline, Viewer};
 use crate::keystore::agents::ApiKeys;
 use crate::model::event::EventKind;
@@ -231,16 +231,7 @@ async fn timeline(
     if id.len() > ID_MAX {
         return Err(malformed("id", "longer than any id"));
     }
-    let joined = api
-        .store
-        .ask(move |store| match id.as_str() {
-            "last" => match store.latest(viewer.stores())? {
-                Some(latest) => store.timeline(&latest, viewer.stores()),
-                None => Ok(Joined::default()),
-            },
-            id => store.timeline(id, viewer.stores()),
-        })
-        .await?;
+    let joined = api.store.ask(move |store| store.timeline(&id, viewer.stores())).await?;
     if joined.events.is_empty() {
         return Err(Fault::NotFound.into());
     }
