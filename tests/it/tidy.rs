@@ -11,12 +11,12 @@ const FLOORS: &[(u8, &[&str])] = &[
     (0, &["model"]),
     (1, &["token", "protocol", "detect"]),
     (2, &["decide"]),
-    (3, &["clock", "reload", "telemetry", "net"]),
-    (4, &["ledger", "evidence", "quota", "catalog", "keystore", "sessions"]),
+    (3, &["clock", "durable", "reload", "telemetry", "net"]),
+    (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "sessions"]),
     (5, &["authority", "governance"]),
     (6, &["gateway", "api", "portal", "ops"]),
-    (7, &["config"]),
-    (8, &["boot", "sandbox"]),
+    (7, &["config", "sandbox"]),
+    (8, &["boot"]),
     (9, &["cli"]),
 ];
 
