@@ -247,3 +247,6 @@ async fn timeline(
 fn json_answer(value: &impl Serialize) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(value)).into_response()
 }
+
+#[cfg(test)]
+mod tests;

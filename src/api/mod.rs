@@ -1,6 +1,3 @@
 //! Floor 6: the control plane's edges over HTTP.
 
 pub mod evidence;
-
-#[cfg(test)]
-mod tests;

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue};
 use serde_json::Value;
 
-use super::evidence::{EvidenceApi, evidence_router};
+use super::*;
 use crate::clock::Clock;
 use crate::evidence::{Consumed, Followed, Follower, Spool, SpoolOptions, store};
 use crate::keystore::agent_file::ApiKeyStore;
