@@ -23,6 +23,8 @@ pub mod ledger;
 pub mod model;
 pub mod net;
 pub mod ops;
+#[cfg(feature = "control-plane")]
+pub mod portal;
 pub mod protocol;
 pub mod quota;
 pub mod reload;

@@ -8,6 +8,7 @@ mod authorize;
 mod catalog;
 mod discover;
 mod edge;
+pub mod evidence;
 mod introspect;
 mod members;
 mod observe;

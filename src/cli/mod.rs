@@ -4,6 +4,7 @@ pub mod agent_key;
 pub mod error;
 pub mod keys;
 mod run;
+pub mod timeline;
 pub mod token;
 
 use std::io::Write;
@@ -38,6 +39,8 @@ enum Verb {
     Serve(run::ServeArgs),
     /// Get a token to try things with
     Token(token::TokenArgs),
+    /// Tell the story of one execution
+    Timeline(timeline::TimelineArgs),
     /// Signing keys of the issuer
     Keys(keys::KeysArgs),
     /// API keys of agents, merchants, auditors and operators
@@ -89,6 +92,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         #[cfg(feature = "control-plane")]
         Verb::Serve(args) => run::serve(&args, out),
         Verb::Token(args) => run::waiting(token::run(&args, out)),
+        Verb::Timeline(args) => run::waiting(timeline::run(&args, out)),
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),

@@ -92,7 +92,7 @@ fn body(args: &RequestArgs) -> String {
 }
 
 /// The answer's body, or the refusal that it tells of.
-fn understood(url: &str, answer: &Answer) -> Result<Value, CliError> {
+pub(super) fn understood(url: &str, answer: &Answer) -> Result<Value, CliError> {
     let status = answer.status.as_u16();
     let value: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let text = |pointer: &str| value.as_ref()?.pointer(pointer)?.as_str().map(str::to_owned);

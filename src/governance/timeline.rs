@@ -85,6 +85,9 @@ pub struct Step {
     pub event: String,
     /// What happened, in a sentence or two.
     pub says: String,
+    /// `exec_…`.
+    pub execution: String,
+    pub store_id: Option<String>,
     pub decision: Option<String>,
     pub reason_code: Option<String>,
     pub would_deny: Option<String>,
@@ -272,6 +275,14 @@ fn missing(bodies: &[&Body<'_>], outcome: Outcome, no_order: bool) -> Vec<Missin
     missing
 }
 
+impl Step {
+    /// One event by itself; `None` when its bytes are no event.
+    #[must_use]
+    pub fn of(event: &StoredEvent) -> Option<Self> {
+        event.read().map(|body| step(event.index, &body))
+    }
+}
+
 fn step(index: u64, body: &Body<'_>) -> Step {
     let data = &body.data;
     let owned = |text: &Option<String>| text.as_deref().map(plain);
@@ -285,6 +296,8 @@ fn step(index: u64, body: &Body<'_>) -> Step {
         time: plain(body.time),
         event: plain(body.name()),
         says: sentence(body),
+        execution: plain(body.correlation),
+        store_id: data.store_id.map(plain),
         decision: data.decision.map(plain),
         reason_code: data.reason_code.map(plain),
         would_deny: data.would_deny.map(plain),
