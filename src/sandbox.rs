@@ -1,4 +1,4 @@
-//! Floor 8: the sandbox merchant of `permyx dev`, a small shop with a one-shot checkout. It is the
+//! Floor 6: the sandbox merchant of `permyx dev`, a small shop with a one-shot checkout. It is the
 //! witness of every promise: what it counts as executed is what really reached a merchant.
 
 use std::collections::{BTreeMap, VecDeque};

@@ -12,11 +12,11 @@ const FLOORS: &[(u8, &[&str])] = &[
     (1, &["token", "protocol", "detect"]),
     (2, &["decide"]),
     (3, &["clock", "durable", "net", "reload", "telemetry"]),
-    (4, &["ledger", "evidence", "quota", "catalog", "keystore", "sessions"]),
+    (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "sessions"]),
     (5, &["authority", "governance"]),
-    (6, &["gateway", "api", "portal", "ops"]),
+    (6, &["gateway", "api", "portal", "ops", "sandbox"]),
     (7, &["config"]),
-    (8, &["boot", "sandbox"]),
+    (8, &["boot"]),
     (9, &["cli"]),
 ];
 
