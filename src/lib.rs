@@ -14,6 +14,7 @@ pub mod durable;
 pub mod evidence;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+pub mod governance;
 pub mod jwks;
 pub mod keystore;
 pub mod ledger;
