@@ -2,6 +2,8 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
+/// `permyx gateway` by itself: its keys, TLS, and what it refuses to start with.
+mod alone;
 /// That the helpers of these tests tell the truth.
 mod harness;
 /// The sandbox merchant, over real connections.
