@@ -272,6 +272,18 @@ fn the_map_of_the_house_stays_short_and_complete() {
     none(modules.into_iter().filter(|module| !map.contains(&format!("`{module}"))).collect());
 }
 
+/// The last column of the invariants: every test that is named there is there.
+#[test]
+fn the_tests_of_the_invariants_exist() {
+    let map = std::fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
+    let rows = map.lines().filter(|line| line.starts_with("| I")).filter_map(|row| row.rsplit('|').nth(1));
+    let named: BTreeSet<_> = rows.flat_map(|tests| tests.split('`').skip(1).step_by(2)).collect();
+    let code: String = ["src", "tests"].into_iter().flat_map(sources).map(|source| source.text).collect();
+    let is_there = |name: &&str| code.contains(&format!("fn {name}(")) || repository().join(name).exists();
+    assert!(named.len() >= 10, "{named:?}");
+    none(named.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect());
+}
+
 #[test]
 fn the_commands_of_the_readme_are_targets() {
     let makefile = std::fs::read_to_string(repository().join("Makefile")).unwrap();
