@@ -338,3 +338,15 @@ fn the_documents_name_every_reason_fault_and_event() {
     assert_eq!(reasons, ReasonCode::ALL.map(ReasonCode::as_str), "the order of precedence");
     none(findings);
 }
+
+/// What `permyx dev` prints to try is what the README tells.
+#[test]
+fn dev_and_the_readme_tell_one_story() {
+    let verbs = std::fs::read_to_string(repository().join("src/cli/run.rs")).unwrap();
+    let story = verbs.split_once("pub const STORY").unwrap().1.split_once("\"#;").unwrap().0;
+    let command = |line: &&str| ["T=", "curl ", "target/release/permyx "].iter().any(|start| line.starts_with(start));
+    let commands: Vec<_> = story.lines().map(str::trim).filter(command).collect();
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    assert_eq!(commands.len(), 4, "{commands:?}");
+    none(commands.into_iter().filter(|line| !readme.lines().any(|told| told == *line)).map(str::to_owned).collect());
+}
