@@ -44,10 +44,8 @@ impl Merchant {
 
 fn serve(mut socket: TcpStream, count: &AtomicUsize) {
     socket.set_nodelay(true).unwrap();
-    let answer = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{ORDER}",
-        ORDER.len()
-    );
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{ORDER}", ORDER.len());
     let mut buffer = Vec::new();
     while read_message(&mut socket, &mut buffer).is_some() {
         count.fetch_add(1, Ordering::SeqCst);

@@ -18,7 +18,7 @@ use crate::portal::{self, Portal};
 use crate::quota::allowance::Allowances;
 use crate::reload::{self, Reloaded};
 
-use super::base::{Base, issuing_keys, local};
+use super::base::{Base, issuing_keys, local, make_dir};
 use super::listen::{BootError, listen};
 use super::run::{Address, Running, Tasks, until};
 
@@ -34,9 +34,17 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
     let keys = issuing_keys(&config.data, &base.clock, &mut base.tasks)?;
     let authority = base.authority(AnyLedger::Elsewhere, keys);
     let (ops, ops_address) = base.ops(config, &authority, false).await?;
-    let address = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
+    let (address, follower) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
     let Base { tasks, evidence, .. } = base;
-    Ok(Running { addresses: vec![address, ops_address], ops, tasks, evidence, data: config.data.clone(), scratch: None })
+    Ok(Running {
+        addresses: vec![address, ops_address],
+        ops,
+        tasks,
+        evidence,
+        follower: Some(follower),
+        data: config.data.clone(),
+        scratch: None,
+    })
 }
 
 /// Opens the listener of API, evidence and portal, and serves it.
@@ -45,10 +53,10 @@ pub(super) async fn start(
     authority: &Arc<Authority>,
     base: &mut Base,
     audience: portal::Audience,
-) -> Result<Address, BootError> {
+) -> Result<(Address, Follower), BootError> {
     let keys = api_keys(config, &mut base.tasks)?;
     let allowances = Arc::new(Allowances::open(&config.data)?);
-    let store = evidence_store(config, base)?;
+    let (store, follower) = evidence_store(config, base)?;
     let listener = listen("API and portal", "--api-listen", config.api.listen).await?;
     let address = local(&listener, "api", config.api.listen, config.api.tls.is_some());
     let api = Arc::new(Api::new(authority.clone(), keys.clone(), allowances.clone(), Box::new(Beside::default)));
@@ -60,7 +68,7 @@ pub(super) async fn start(
     let router = api::closed(router, api);
     save_allowances(allowances, &mut base.tasks);
     accept(listener, router, config.api.tls.as_ref(), &mut base.tasks)?;
-    Ok(address)
+    Ok((address, follower))
 }
 
 /// The API keys, followed as the CLI changes them.
@@ -75,21 +83,16 @@ fn api_keys(config: &Config, tasks: &mut Tasks) -> Result<Arc<Reloaded<ApiKeys>>
     Ok(keys)
 }
 
-/// The store, filled from this process's spool and from those of gateways on this host.
-fn evidence_store(config: &Config, base: &mut Base) -> Result<Arc<Store>, BootError> {
-    let (store, writer) = store::open(&config.data.join("evidence.sqlite"))?;
-    let own = Followed { dir: base.spool_dir.clone(), consumed: Consumed::Released };
-    let others = config.evidence.spools.iter();
-    let others = others.map(|dir| Followed { dir: dir.clone(), consumed: Consumed::Released });
-    let spools = std::iter::once(own).chain(others).collect();
+/// The store, filled from this process's spool and from those of gateways on this host. It has a
+/// directory of its own: whoever watches the data directory is not woken by every event.
+fn evidence_store(config: &Config, base: &Base) -> Result<(Arc<Store>, Follower), BootError> {
+    let dir = config.data.join("evidence");
+    make_dir(&dir)?;
+    let (store, writer) = store::open(&dir.join("evidence.db"))?;
+    let spools = std::iter::once(&base.spool_dir).chain(&config.evidence.spools);
+    let spools = spools.map(|dir| Followed { dir: dir.clone(), consumed: Consumed::Released }).collect();
     let follower = Follower::start(writer, spools, base.clock.clone(), base.metrics.clone());
-    let follower = follower.map_err(BootError::Thread)?;
-    let stop = base.tasks.stopped();
-    base.tasks.serve(async move {
-        until(stop).await;
-        let _ = tokio::task::spawn_blocking(move || follower.stop()).await;
-    });
-    Ok(Arc::new(store))
+    Ok((Arc::new(store), follower.map_err(BootError::Thread)?))
 }
 
 /// Month counts survive a restart: saved every second, and at the end.
