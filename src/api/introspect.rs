@@ -56,7 +56,7 @@ pub(super) struct Claims {
     #[schema(value_type = String)]
     intent_hash: Sha256,
     /// In major units, with exactly the currency's fraction digits.
-    #[schema(value_type = f64, example = json!(29.99))]
+    #[schema(value_type = f64, format = "decimal", example = json!(29.99))]
     price_amount: Box<RawValue>,
     qty: u32,
     #[schema(example = "agent_exec")]

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 #[derive(ToSchema)]
 pub struct PriceDoc {
     /// Greater than 0, with no more fraction digits than the currency has.
-    #[schema(value_type = f64, example = json!(29.99), exclusive_minimum = 0)]
+    #[schema(value_type = f64, format = "decimal", example = json!(29.99), exclusive_minimum = 0)]
     amount: String,
     /// ISO 4217.
     #[schema(example = "USD", pattern = "^[A-Z]{3}$")]

@@ -9,8 +9,10 @@ use permyx::model::ids::{StoreId, VariantId};
 use permyx::model::money::Price;
 use serde_json::{Value, json};
 
+use crate::support::dir::TempDir;
 use crate::support::http::{exchange, request};
 use crate::support::plane::{AUTHORIZE, Held, Plane, START_S, Setup, common, names, purchase, purchase_with, refused};
+use crate::support::program;
 
 /// The claims of a token, as text: numbers keep their digits.
 fn claims(token: &str) -> String {
@@ -338,4 +340,27 @@ fn decisions_are_recorded_and_secrets_are_not() {
     for secret in [agent.secret.trim_start_matches("permyx_agent_"), signature] {
         assert!(!evidence.contains(secret));
     }
+}
+
+/// The verb of the README, as a process against the real API.
+#[test]
+fn the_command_line_asks_as_an_agent_does() {
+    let plane = Plane::new();
+    let (agent, merchant) = (plane.agent(), plane.merchant());
+    let dir = TempDir::new();
+    let url = format!("http://{}", plane.address());
+    let ask = |more: &[&str]| {
+        let line = [&["token", "request", "--url", &url], more].concat();
+        let output = program::run(dir.path(), &line);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, token, _) = ask(&["--key", &agent.secret]);
+    assert_eq!((code, plane.validate(&merchant, token.trim_end()).status), (Some(0), 200));
+    let (code, out, told) = ask(&["--key", &agent.secret, "--store", "store-9"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(told.contains("refused: FORBIDDEN: this key is not enrolled in this store"), "{told}");
+    let (code, _, told) = ask(&["--key", "permyx_agent_wrong"]);
+    assert!(code == Some(1) && told.contains("UNAUTHORIZED") && !told.contains("permyx_agent_wrong"), "{told}");
+    assert_eq!(ask(&["--price", "29.999 USD"]).0, Some(2));
 }
