@@ -15,6 +15,7 @@ use crate::ledger::memory::MemoryLedger;
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::money::Price;
 use crate::model::time::Timestamp;
+use crate::portal::Audience;
 use crate::sandbox::{ITEMS, Sandbox};
 
 use super::base::{Base, issuing_keys, local, make_dir};
@@ -66,10 +67,10 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     let authority = base.authority(AnyLedger::Memory(ledger), keys);
     let (ops, ops_address) = base.ops(&config, &authority, true).await?;
     let gateway_address = start_gateway(&config, &authority, &mut base).await?;
-    let api_address = super::control::start(&config, &authority, &mut base, super::control::Audience::Sandbox).await?;
+    let (api_address, follower) = super::control::start(&config, &authority, &mut base, Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
     let Base { tasks, evidence, .. } = base;
-    Ok(Running { addresses, ops, tasks, evidence, data, scratch })
+    Ok(Running { addresses, ops, tasks, evidence, follower: Some(follower), data, scratch })
 }
 
 /// Policy, keys and demo keys, where there are none yet.
