@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::proxies::Proxy;
 
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 66\r\n\r\n\
-{\"orderId\":\"ord_1\",\"status\":\"confirmed\",\"total\":29.99,\"note\":\"bench\"}";
+const ORDER: &str = r#"{"orderId":"ord_1","status":"confirmed","total":29.99,"currency":"USD"}"#;
 pub const BODY: &str =
     r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
 
@@ -45,10 +44,12 @@ impl Merchant {
 
 fn serve(mut socket: TcpStream, count: &AtomicUsize) {
     socket.set_nodelay(true).unwrap();
+    let answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{ORDER}", ORDER.len());
     let mut buffer = Vec::new();
     while read_message(&mut socket, &mut buffer).is_some() {
         count.fetch_add(1, Ordering::SeqCst);
-        if socket.write_all(ANSWER).is_err() {
+        if socket.write_all(answer.as_bytes()).is_err() {
             return;
         }
     }

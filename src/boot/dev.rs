@@ -15,7 +15,6 @@ use crate::ledger::memory::MemoryLedger;
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::money::Price;
 use crate::model::time::Timestamp;
-use crate::portal::Audience;
 use crate::sandbox::{ITEMS, Sandbox};
 
 use super::base::{Base, issuing_keys, local, make_dir};
@@ -67,7 +66,8 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     let authority = base.authority(AnyLedger::Memory(ledger), keys);
     let (ops, ops_address) = base.ops(&config, &authority, true).await?;
     let gateway_address = start_gateway(&config, &authority, &mut base).await?;
-    let (api_address, follower) = super::control::start(&config, &authority, &mut base, Audience::Everybody).await?;
+    let (api_address, follower) =
+        super::control::start(&config, &authority, &mut base, crate::portal::Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
     let Base { tasks, evidence, .. } = base;
     Ok(Running { addresses, ops, tasks, evidence, follower: Some(follower), data, scratch })

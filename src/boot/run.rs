@@ -63,6 +63,7 @@ impl Running {
         if let Err(error) = self.evidence.close() {
             tracing::error!(%error, "spool not closed");
         }
+        // After the last record, so that it is in the store too.
         #[cfg(feature = "control-plane")]
         if let Some(follower) = self.follower {
             let _ = tokio::task::spawn_blocking(|| follower.stop()).await;

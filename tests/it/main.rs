@@ -4,8 +4,23 @@
 
 /// `permyx gateway` by itself: its keys, TLS, and what it refuses to start with.
 mod alone;
+/// `authorize`, and what all calls of the execution API have in common.
+#[cfg(feature = "control-plane")]
+mod authorize;
+/// The catalog that a merchant puts.
+#[cfg(feature = "control-plane")]
+mod catalog;
+/// What anybody may read of the API.
+#[cfg(feature = "control-plane")]
+mod discover;
 /// That the helpers of these tests tell the truth.
 mod harness;
+/// `introspect`: looking without burning.
+#[cfg(feature = "control-plane")]
+mod introspect;
+/// `observe`: what is told is recorded.
+#[cfg(feature = "control-plane")]
+mod observe;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
@@ -18,5 +33,8 @@ mod support;
 mod tidy;
 /// The attacks on tokens, row by row.
 mod tokens;
+/// `validate`: a token is burned once.
+#[cfg(feature = "control-plane")]
+mod validate;
 /// What other languages can check themselves against.
 mod vectors;

@@ -7,6 +7,8 @@ pub mod dir;
 pub mod http;
 pub mod load;
 pub mod merchant;
+#[cfg(feature = "control-plane")]
+pub mod plane;
 #[expect(dead_code, reason = "the tests of the running program come with the program")]
 pub mod program;
 
