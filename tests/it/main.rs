@@ -25,6 +25,8 @@ mod observe;
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
 mod setup;
+/// The story of the README, told by the real program.
+mod story;
 /// What strangers may send and owners may mistype: no reader panics or takes long.
 mod strangers;
 /// What tests are built from.
