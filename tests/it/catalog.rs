@@ -1,10 +1,13 @@
 //! `PUT /v1/catalog/{store}/variants`: a merchant states its prices, and they are judged by.
 
+use std::time::Instant;
+
 use permyx::keystore::agents::Role;
 use permyx::model::ids::StoreId;
 use serde_json::{Value, json};
 
-use crate::support::http::Answer;
+use crate::support::PATIENCE;
+use crate::support::http::{Answer, Connection};
 use crate::support::plane::{AUTHORIZE, Held, Plane, common, names, purchase, refused};
 
 const PATH: &str = "/v1/catalog/store-123/variants";
@@ -109,4 +112,30 @@ fn a_large_catalog_fits_and_a_larger_one_does_not() {
     assert_eq!(refused(&put(&plane, &merchant, PATH, &many(100_001)), 400, "BAD_REQUEST")["member"], "variants");
     let padded = format!("{{\"variants\":[]{}}}", " ".repeat(16 << 20));
     refused(&plane.send("PUT", PATH, &merchant, &[], &padded), 413, "BAD_REQUEST");
+}
+
+/// Large bodies are bounded in number too: who comes while enough are being read comes back later.
+#[test]
+fn when_enough_large_bodies_are_being_read_the_next_one_is_sent_away() {
+    let plane = Plane::new();
+    let merchant = plane.merchant();
+    let head = format!(
+        "PUT {PATH} HTTP/1.1\r\nHost: a\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n",
+        merchant.secret
+    );
+    let mut slow: Vec<_> = (0..5).map(|_| Connection::open(plane.address())).collect();
+    slow.iter_mut().for_each(|connection| connection.send(&head));
+    let deadline = Instant::now() + PATIENCE;
+    let sent_away = plane.authority.metrics.api_requests.with_label_values(&["catalog", "4xx"]);
+    while sent_away.get() == 0 {
+        assert!(Instant::now() < deadline, "a fifth body is still read");
+        std::thread::yield_now();
+    }
+    slow.iter_mut().for_each(|connection| connection.send("{\"variants\":[]}"));
+    let mut answers: Vec<_> = slow.iter_mut().map(|connection| connection.answer().unwrap()).collect();
+    answers.sort_by_key(|answer| answer.status);
+    assert!(answers.iter().take(4).all(|answer| answer.status == 200), "{answers:?}");
+    assert_eq!(refused(&answers[4], 429, "RATE_LIMITED")["rule"], "allowance.large_bodies");
+    assert_eq!(answers[4].header("retry-after"), Some("1"));
+    assert_eq!(put(&plane, &merchant, PATH, &json!({ "variants": [] })).status, 200);
 }
