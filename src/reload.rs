@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use notify::{RecursiveMode, Watcher};
+use notify::event::{AccessKind, AccessMode};
+use notify::{EventKind, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 
 use crate::model::intent::Sha256;
@@ -96,9 +97,12 @@ pub fn fingerprint(files: &Files) -> Sha256 {
 /// Calls `changed` whenever something in `dir` may have changed: on events of the *directory*
 /// (ConfigMap updates swap `..data` and never touch the file), on a nudge, and every few seconds.
 /// Runs until the task is dropped.
-pub async fn watch(dir: PathBuf, mut nudge: mpsc::Receiver<()>, mut changed: impl FnMut()) {
+pub async fn watch(dir: PathBuf, mut nudge: mpsc::Receiver<()>, mut changed: impl FnMut() + Send + 'static) {
     let (seen, mut events) = mpsc::channel(1);
-    let on_event = move |_event| {
+    let on_event = move |event: notify::Result<notify::Event>| {
+        if event.as_ref().is_ok_and(|event| only_looked_at(event.kind)) {
+            return;
+        }
         // A full channel already holds the news.
         let _ = seen.try_send(());
     };
@@ -116,6 +120,44 @@ pub async fn watch(dir: PathBuf, mut nudge: mpsc::Receiver<()>, mut changed: imp
             () = tokio::time::sleep(POLL) => {}
         }
         while events.try_recv().is_ok() {}
-        changed();
+        // Reading and parsing block, and a large catalog takes a while.
+        let done = tokio::task::spawn_blocking(move || {
+            changed();
+            changed
+        });
+        match done.await {
+            Ok(again) => changed = again,
+            Err(error) => return tracing::error!(dir = %dir.display(), %error, "this directory is no longer followed"),
+        }
+    }
+}
+
+/// Our own reading of the directory is an event too; taken for a change, it would never end.
+fn only_looked_at(kind: EventKind) -> bool {
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_change_is_seen_and_reading_is_not_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (reads, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
+        let (reading, seeing, path) = (reads.clone(), seen.clone(), dir.path().to_owned());
+        let (_nudge, nudged) = mpsc::channel(1);
+        let following = tokio::spawn(watch(dir.path().to_owned(), nudged, move || {
+            read_dir(&path, "toml").unwrap();
+            reading.fetch_add(1, Ordering::SeqCst);
+            seeing.notify_one();
+        }));
+        std::fs::write(dir.path().join("a.toml"), "x = 1").unwrap();
+        tokio::time::timeout(Duration::from_secs(20), seen.notified()).await.unwrap();
+        // The poll comes every five seconds; a watch that feeds itself would be here at once.
+        let again = tokio::time::timeout(Duration::from_secs(2), seen.notified()).await;
+        assert!(again.is_err() || reads.load(Ordering::SeqCst) <= 2, "{} reads", reads.load(Ordering::SeqCst));
+        following.abort();
     }
 }

@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evidence::{Spool, SpoolOptions, sync_loop};
-use crate::keystore::signing::{SigningKeys, SigningStore};
+use crate::keystore::signing::SigningKeys;
 use crate::ledger::AnyLedger;
 use crate::ops::Ops;
 use crate::quota::velocity::Velocity;
@@ -31,7 +31,6 @@ pub(super) struct Base {
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
     pub(super) evidence: Arc<Spool>,
-    pub(super) spool_dir: PathBuf,
     pub(super) policies: Arc<PolicyBook>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) tasks: Tasks,
@@ -44,19 +43,15 @@ impl Base {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new()?));
         make_dir(&config.data)?;
-        let spool_dir = config.data.join("spool");
-        let options = SpoolOptions {
-            dir: spool_dir.clone(),
-            source,
-            limit_bytes: config.evidence.spool_limit,
-            segment_bytes: SEGMENT,
-        };
+        let spool_dir = spool_dir(config);
         make_dir(&spool_dir)?;
+        let options =
+            SpoolOptions { dir: spool_dir, source, limit_bytes: config.evidence.spool_limit, segment_bytes: SEGMENT };
         let evidence = Arc::new(Spool::open(options, clock.clone(), metrics.clone())?);
         let policies = PolicyBook::open(config.policies.clone(), clock.clone(), metrics.clone())?;
         let catalog = config.catalog.as_deref().map_or_else(|| Ok(Catalog::none()), Catalog::open)?;
         let (policies, catalog) = (Arc::new(policies), Arc::new(catalog));
-        let mut base = Self { clock, metrics, evidence, spool_dir, policies, catalog, tasks: Tasks::new() };
+        let mut base = Self { clock, metrics, evidence, policies, catalog, tasks: Tasks::new() };
         base.accompany(config);
         Ok(base)
     }
@@ -119,23 +114,6 @@ pub(super) struct Keys {
     pub(super) unknown_key: Arc<Notify>,
 }
 
-/// The keys of an issuer: signer and ring from one directory, followed as it changes.
-pub(super) fn issuing_keys(data: &Path, clock: &Clock, tasks: &mut Tasks) -> Result<Keys, BootError> {
-    let store = SigningStore::of(data);
-    let keys = store.load(clock.now())?;
-    let ring = Arc::new(Reloaded::new(KeyRing::of_set(keys.published()).0));
-    let issuer = Arc::new(Reloaded::new(keys));
-    let (following, ring_too, clock, dir) = (issuer.clone(), ring.clone(), clock.clone(), store.dir().to_owned());
-    tasks.accompany(reload::watch(dir, mpsc::channel(1).1, move || match store.load(clock.now()) {
-        Ok(keys) => {
-            ring_too.replace(KeyRing::of_set(keys.published()).0);
-            following.replace(keys);
-        }
-        Err(error) => tracing::error!(%error, "signing keys not taken, those before stay"),
-    }));
-    Ok(Keys { ring, issuer: Some(issuer), unknown_key: Arc::default() })
-}
-
 /// A nudge for each SIGHUP.
 fn hang_up(tasks: &mut Tasks) -> mpsc::Receiver<()> {
     let (nudge, nudged) = mpsc::channel(1);
@@ -147,6 +125,11 @@ fn hang_up(tasks: &mut Tasks) -> mpsc::Receiver<()> {
         }
     });
     nudged
+}
+
+/// This process's own spool.
+pub(super) fn spool_dir(config: &Config) -> PathBuf {
+    config.data.join("spool")
 }
 
 pub(super) fn make_dir(path: &Path) -> Result<(), BootError> {

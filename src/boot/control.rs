@@ -1,5 +1,6 @@
 //! The control plane: execution API, evidence store and portal on one listener.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,16 +10,19 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::{self, Api, Beside};
 use crate::authority::Authority;
+use crate::clock::Clock;
 use crate::config::{Config, TlsFiles};
 use crate::evidence::{Consumed, Followed, Follower, Store, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::ApiKeys;
+use crate::keystore::signing::SigningStore;
 use crate::ledger::AnyLedger;
 use crate::portal::{self, Portal};
 use crate::quota::allowance::Allowances;
 use crate::reload::{self, Reloaded};
+use crate::token::keys::KeyRing;
 
-use super::base::{Base, issuing_keys, local, make_dir};
+use super::base::{Base, Keys, local, make_dir, spool_dir};
 use super::listen::{BootError, listen};
 use super::run::{Address, Running, Tasks, until};
 
@@ -71,6 +75,23 @@ pub(super) async fn start(
     Ok((address, follower))
 }
 
+/// The keys of an issuer: signer and ring from one directory, followed as it changes.
+pub(super) fn issuing_keys(data: &Path, clock: &Clock, tasks: &mut Tasks) -> Result<Keys, BootError> {
+    let store = SigningStore::of(data);
+    let keys = store.load(clock.now())?;
+    let ring = Arc::new(Reloaded::new(KeyRing::of_set(keys.published()).0));
+    let issuer = Arc::new(Reloaded::new(keys));
+    let (following, ring_too, clock, dir) = (issuer.clone(), ring.clone(), clock.clone(), store.dir().to_owned());
+    tasks.accompany(reload::watch(dir, mpsc::channel(1).1, move || match store.load(clock.now()) {
+        Ok(keys) => {
+            ring_too.replace(KeyRing::of_set(keys.published()).0);
+            following.replace(keys);
+        }
+        Err(error) => tracing::error!(%error, "signing keys not taken, those before stay"),
+    }));
+    Ok(Keys { ring, issuer: Some(issuer), unknown_key: Arc::default() })
+}
+
 /// The API keys, followed as the CLI changes them.
 fn api_keys(config: &Config, tasks: &mut Tasks) -> Result<Arc<Reloaded<ApiKeys>>, BootError> {
     let store = ApiKeyStore::of(&config.data);
@@ -89,8 +110,8 @@ fn evidence_store(config: &Config, base: &Base) -> Result<(Arc<Store>, Follower)
     let dir = config.data.join("evidence");
     make_dir(&dir)?;
     let (store, writer) = store::open(&dir.join("evidence.db"))?;
-    let spools = std::iter::once(&base.spool_dir).chain(&config.evidence.spools);
-    let spools = spools.map(|dir| Followed { dir: dir.clone(), consumed: Consumed::Released }).collect();
+    let spools = std::iter::once(spool_dir(config)).chain(config.evidence.spools.clone());
+    let spools = spools.map(|dir| Followed { dir, consumed: Consumed::Released }).collect();
     let follower = Follower::start(writer, spools, base.clock.clone(), base.metrics.clone());
     Ok((Arc::new(store), follower.map_err(BootError::Thread)?))
 }
@@ -102,9 +123,8 @@ fn save_allowances(allowances: Arc<Allowances>, tasks: &mut Tasks) {
         loop {
             let ended = tokio::time::timeout(SAVE, until(stop.clone())).await.is_ok();
             let saving = allowances.clone();
-            match tokio::task::spawn_blocking(move || saving.flush()).await {
-                Ok(Err(error)) => tracing::error!(%error, "counts of allowances not saved"),
-                Ok(Ok(())) | Err(_) => {}
+            if let Ok(Err(error)) = tokio::task::spawn_blocking(move || saving.flush()).await {
+                tracing::error!(%error, "counts of allowances not saved");
             }
             if ended {
                 return;

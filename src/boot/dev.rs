@@ -17,7 +17,8 @@ use crate::model::money::Price;
 use crate::model::time::Timestamp;
 use crate::sandbox::{ITEMS, Sandbox};
 
-use super::base::{Base, issuing_keys, local, make_dir};
+use super::base::{Base, local, make_dir};
+use super::control::issuing_keys;
 use super::listen::{BootError, listen};
 use super::roles::start_gateway;
 use super::run::{Running, until};

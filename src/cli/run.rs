@@ -10,7 +10,7 @@ use crate::authority::policies::{NotTaken, Policies};
 use crate::boot::{self, BootError, Running};
 use crate::config::Config;
 use crate::reload::{Files, ReadError, read_dir};
-use crate::telemetry::logging::{self, LogFormat};
+use crate::telemetry::logging;
 
 use super::error::CliError;
 
@@ -71,6 +71,7 @@ pub fn serve(args: &ServeArgs, out: &mut dyn Write) -> Result<(), CliError> {
     run(async { boot::serve(&config).await }, args.listeners.ready_json, "", out)
 }
 
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
 #[derive(Args)]
 #[command(after_help = "It prints four commands to try. Everything is on this machine alone.")]
 pub struct DevArgs {
@@ -89,7 +90,7 @@ pub struct DevArgs {
 
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 pub fn dev(args: &DevArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    logging::init(&args.log, LogFormat::Text);
+    logging::init(&args.log, logging::LogFormat::Text);
     let port = |asked: Option<SocketAddr>, port: u16| asked.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
     let options = boot::DevOptions {
         data: args.data.clone(),
@@ -102,6 +103,7 @@ pub fn dev(args: &DevArgs, out: &mut dyn Write) -> Result<(), CliError> {
 }
 
 /// Told by `permyx dev` once it serves; the README tells the same. A test runs it.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
 pub const STORY: &str = r#"
 Try it:
   T=$(target/release/permyx token request)

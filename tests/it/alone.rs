@@ -77,6 +77,7 @@ fn keys_come_from_a_url_and_the_last_good_set_stays() {
     assert_eq!(merchant.recorded().len(), 4);
 }
 
+#[cfg(feature = "tls")]
 #[test]
 fn the_listener_speaks_tls_where_it_is_given_a_certificate() {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -119,6 +120,7 @@ fn it_does_not_start_with_a_promise_that_it_cannot_keep() {
     assert!(refusal(&dir, &["gateway", "--config", "keyless.toml"]).contains("keys.jwks_url"));
 }
 
+#[cfg(feature = "control-plane")]
 #[test]
 fn other_machines_are_not_served_without_tls() {
     let dir = TempDir::new();
@@ -127,6 +129,7 @@ fn other_machines_are_not_served_without_tls() {
     assert!(said.contains("without TLS") && said.contains("api.insecure = true"), "{said}");
 }
 
+#[cfg(feature = "control-plane")]
 #[test]
 fn a_busy_port_is_named_with_the_flag_that_changes_it() {
     let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

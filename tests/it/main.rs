@@ -3,6 +3,7 @@
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
 /// `permyx gateway` by itself: its keys, TLS, and what it refuses to start with.
+#[cfg(feature = "gateway")]
 mod alone;
 /// `authorize`, and what all calls of the execution API have in common.
 #[cfg(feature = "control-plane")]
@@ -26,6 +27,7 @@ mod sandbox;
 /// `.ci/setup` on machines that lack something.
 mod setup;
 /// The story of the README, told by the real program.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
 mod story;
 /// What strangers may send and owners may mistype: no reader panics or takes long.
 mod strangers;
