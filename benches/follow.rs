@@ -14,7 +14,9 @@ use permyx::model::intent::Sha256;
 use permyx::model::time::Timestamp;
 use permyx::telemetry::metrics::Metrics;
 
+/// How many, when it is run as a bench; run as a test it only shows that it works.
 const EVENTS: u64 = 200_000;
+const EVENTS_OF_A_TEST: u64 = 2_000;
 /// Events between two looks at the clock.
 const ROUND: u64 = 50_000;
 
@@ -36,6 +38,7 @@ fn settled() -> Event {
 }
 
 fn main() {
+    let events = if std::env::args().any(|arg| arg == "--bench") { EVENTS } else { EVENTS_OF_A_TEST };
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new().unwrap());
     let options = SpoolOptions {
@@ -45,7 +48,7 @@ fn main() {
         segment_bytes: 16 << 20,
     };
     let spool = Spool::open(options.clone(), Clock::system(), Arc::clone(&metrics)).unwrap();
-    for _ in 0..EVENTS {
+    for _ in 0..events {
         let _receipt = spool.append(&settled()).unwrap();
     }
     spool.close().unwrap();
@@ -54,10 +57,10 @@ fn main() {
     let started = Instant::now();
     let follower = Follower::start(writer, followed, Clock::system(), metrics).unwrap();
     let mut seen = (0, started);
-    while seen.0 < EVENTS {
+    while seen.0 < events {
         std::thread::sleep(std::time::Duration::from_millis(5));
         let (size, now) = (store.size().unwrap(), Instant::now());
-        if size - seen.0 >= ROUND || size >= EVENTS {
+        if size - seen.0 >= ROUND || size >= events {
             let seconds = now.duration_since(seen.1).as_secs_f64();
             println!("events {} to {size}: {:.0} events/s", seen.0, (size - seen.0) as f64 / seconds);
             seen = (size, now);
