@@ -95,7 +95,11 @@ impl Gateway {
             ErrorSource::Downstream => None,
             ErrorSource::Internal | ErrorSource::Unset => Some(Refusal::fault(Fault::Internal)),
         };
-        tracing::warn!(trace = %ctx.trace, route = %ctx.route, error = %error.etype().as_str(), "request not forwarded");
+        let kind = error.etype().as_str();
+        match error.esource() {
+            ErrorSource::Downstream => tracing::debug!(trace = %ctx.trace, route = %ctx.route, kind, "the caller left"),
+            _ => tracing::warn!(trace = %ctx.trace, route = %ctx.route, kind, "request not answered by the merchant"),
+        }
         let Some(refusal) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
         let _ = self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
         FailToProxy { error_code: refusal.status, can_reuse_downstream: false }
