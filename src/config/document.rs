@@ -225,7 +225,7 @@ impl RouteDoc {
             found.push(self.upstream.problem("a route needs an upstream", "add `upstream = \"http://host:port\"`"));
         }
         let (Some(preset), Ok(store), true) = (preset, store, found.len() == before) else { return None };
-        let hosts = self.hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        let hosts = self.hosts.iter().map(|host| host.trim_end_matches('.').to_ascii_lowercase()).collect();
         Some(RouteConfig { name, hosts, prefix, preset, store, upstream: self.upstream.value.clone() })
     }
 }

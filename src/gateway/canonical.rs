@@ -45,13 +45,36 @@ fn unsafe_form(path: &str) -> Option<&'static str> {
     let mut rest = path;
     while let Some((_, after)) = rest.split_once('%') {
         let Some(byte) = after.get(..2).and_then(hex_byte) else { return Some("the path holds an invalid escape") };
-        if matches!(byte, b'/' | b'\\' | b'%' | b';' | b'#' | b'?' | 0..=0x20 | 0x7f..) {
+        if matches!(byte, b'/' | b'\\' | b'%' | b';' | b'#' | b'?' | 0..=0x1f | 0x7f) {
             return Some("the path holds an escape that servers read differently");
         }
         rest = after;
     }
-    let ends_oddly = |segment: &str| segment.ends_with('.') && !matches!(segment, "." | "..");
-    path.split('/').any(ends_oddly).then_some("a path segment ends in a dot")
+    path.split('/').find_map(odd_segment)
+}
+
+/// Letters beyond ASCII and blanks within a name are common in shops; what some servers cut off or
+/// read as another character is not let through.
+fn odd_segment(segment: &str) -> Option<&'static str> {
+    let bytes = decoded_bytes(segment);
+    if std::str::from_utf8(&bytes).is_err() {
+        return Some("the path holds escapes that are not UTF-8");
+    }
+    let ends_oddly = bytes.first() == Some(&b' ') || matches!(bytes.last(), Some(b' ' | b'.'));
+    (ends_oddly && !matches!(bytes.as_slice(), b"." | b".."))
+        .then_some("a path segment begins or ends in a blank or a dot")
+}
+
+fn decoded_bytes(segment: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(segment.len());
+    let mut rest = segment;
+    while let Some((plain, after)) = rest.split_once('%') {
+        bytes.extend_from_slice(plain.as_bytes());
+        bytes.extend(after.get(..2).and_then(hex_byte));
+        rest = after.get(2..).unwrap_or_default();
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    bytes
 }
 
 fn hex_byte(digits: &str) -> Option<u8> {
@@ -118,13 +141,10 @@ mod tests {
 
     #[test]
     fn a_plain_path_is_its_own_canonical_form() {
-        for raw in ["/checkout", "/", "/a/b-c_d.e~f", "/checkout/", "/a%C3%A9", "/checkout?/../x=%zz"] {
+        for raw in ["/checkout", "/", "/a/b-c_d.e~f", "/checkout/", "/caf%C3%A9", "/blue%20mug", "/checkout?/../x=%zz"]
+        {
             let path = raw.split('?').next().unwrap();
-            if raw == "/a%C3%A9" {
-                assert!(judged(raw).1);
-            } else {
-                assert_eq!(judged(raw), (path.to_owned(), false), "{raw}");
-            }
+            assert_eq!(judged(raw), (path.to_owned(), false), "{raw}");
         }
     }
 

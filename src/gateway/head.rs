@@ -10,8 +10,9 @@ use crate::token::TOKEN_MAX;
 pub const TOKEN_HEADER: &str = "permyx-execution-token";
 /// Longest request head on a guarded host.
 const HEAD_MAX: usize = 32 * 1024;
-/// Headers that change the method behind our back.
-const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
+/// Headers by which some servers take another method or path than the request line says.
+const REROUTING: [&str; 5] =
+    ["x-http-method-override", "x-method-override", "x-http-method", "x-original-url", "x-rewrite-url"];
 
 /// What every request must keep, guarded or not: without these there is no one request to judge.
 pub fn well_formed(headers: &HeaderMap, http11: bool) -> Result<(), Refusal> {
@@ -37,7 +38,9 @@ pub fn host_name(headers: &HeaderMap) -> String {
         Some(rest) => rest.find(']').map(|at| at + 2),
         None => host.find(':'),
     };
-    host.get(..end.unwrap_or(host.len())).unwrap_or(host).to_ascii_lowercase()
+    let name = host.get(..end.unwrap_or(host.len())).unwrap_or(host);
+    // `shop.example.` is the same host: the dot is the root of the name system.
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
 /// What a host with an enforced route keeps: no shape that two servers could read differently.
@@ -51,6 +54,9 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     if names.bare_line_feed {
         return bad(400, "headers", "end every line with CR LF");
     }
+    if headers.get_all(CONTENT_LENGTH).iter().any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return bad(400, "Content-Length", "write one whole number");
+    }
     let (lengths, codings) = (names.count(CONTENT_LENGTH.as_str()), names.count(TRANSFER_ENCODING.as_str()));
     if lengths + codings > 1 {
         return bad(400, "Content-Length", "send one Content-Length or one Transfer-Encoding, not both and not twice");
@@ -63,13 +69,8 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.keys().any(|name| name.as_str().contains('_') && is_ours(name.as_str())) {
         return bad(400, "Permyx-Execution-Token", "write Permyx headers with `-`, not `_`");
     }
-    if headers.contains_key("early-data") {
-        return bad(425, "Early-Data", "send this request after the handshake is complete");
-    }
-    if let Some(expectation) = headers.get(EXPECT)
-        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
-        return bad(417, "Expect", "the only expectation that is met is `100-continue`");
+    if let Some(name) = REROUTING.iter().find(|name| headers.contains_key(**name)) {
+        return bad(400, name, "send the method and the path that you mean");
     }
     nominated(headers)
 }
@@ -80,8 +81,13 @@ pub fn guardable(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key(UPGRADE) {
         return bad(400, "Upgrade", "this path does not change protocols");
     }
-    if let Some(name) = METHOD_OVERRIDES.iter().find(|name| headers.contains_key(**name)) {
-        return bad(400, name, "send the method that you mean");
+    if headers.contains_key("early-data") {
+        return bad(425, "Early-Data", "send this request after the handshake is complete");
+    }
+    if let Some(expectation) = headers.get(EXPECT)
+        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
+    {
+        return bad(417, "Expect", "the only expectation that is met is `100-continue`");
     }
     let covered = headers.get_all("signature-input").iter().any(|input| {
         input.as_bytes().to_ascii_lowercase().windows(TOKEN_HEADER.len()).any(|part| part == TOKEN_HEADER.as_bytes())
@@ -198,6 +204,7 @@ mod tests {
         assert_eq!(status(well_formed(&headers(&[]), true)), 400);
         assert_eq!(status(well_formed(&headers(&[("host", "a"), ("host", "a")]), true)), 400);
         assert_eq!(host_name(&headers(&[("host", "Shop.Example:1")])), "shop.example");
+        assert_eq!(host_name(&headers(&[("host", "shop.example.:1")])), "shop.example");
         assert_eq!(host_name(&headers(&[("host", "[::1]:1")])), "[::1]");
     }
 
@@ -213,12 +220,20 @@ mod tests {
         assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\nHost: a\r\n\r\n"), 400);
-        assert_eq!(check("POST / HTTP/1.1\r\nExpect: 200-ok\r\n\r\n"), 417);
-        assert_eq!(check("POST / HTTP/1.1\r\nEarly-Data: 1\r\n\r\n"), 425);
+        assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 4, 4\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nX-Original-URL: /checkout\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: close, Host\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: permyx-trace\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nPermyx_Execution_Token: x\r\n\r\n"), 400);
         assert_eq!(check(&format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_MAX))), 431);
+    }
+
+    #[test]
+    fn a_guarded_route_takes_no_early_data_and_one_expectation() {
+        assert_eq!(status(guardable(&headers(&[("expect", "100-continue")]))), 200);
+        assert_eq!(status(guardable(&headers(&[("expect", "200-ok")]))), 417);
+        assert_eq!(status(guardable(&headers(&[("early-data", "1")]))), 425);
+        assert_eq!(status(guardable(&headers(&[("upgrade", "websocket")]))), 400);
     }
 
     #[test]

@@ -83,10 +83,15 @@ fn line(preset: &Preset, item: &Value<'_>, currency: &Fact<Currency>) -> Result<
     });
     Ok(Line {
         variant,
-        quantity: Fact::of(quantity, |quantity| Decimal::parse(quantity.as_number()?)?.integer()),
+        quantity: Fact::of(quantity, count),
         price: price(preset, item, currency)?,
         currency: currency.clone(),
     })
+}
+
+/// Pieces are counted from one: a line of none or of fewer could cancel another out.
+fn count(quantity: &Value<'_>) -> Option<i64> {
+    Decimal::parse(quantity.as_number()?)?.integer().filter(|count| *count >= 1)
 }
 
 fn price(preset: &Preset, item: &Value<'_>, currency: &Fact<Currency>) -> Result<Fact<Price>, Unknown> {
@@ -180,6 +185,15 @@ mod tests {
         let facts = read("oneshot-json", &body).unwrap();
         let quantities: Vec<_> = facts.lines.iter().map(|line| line.quantity.clone()).collect();
         assert_eq!(quantities, [Fact::Stated(2), Fact::Stated(1)]);
+    }
+
+    #[test]
+    fn no_line_cancels_another_out() {
+        for (more, less) in [(51, -50), (1, 0)] {
+            let item = |quantity| format!(r#"{{"variant":"a","quantity":{quantity},"price":1}}"#);
+            let body = format!(r#"{{"currency":"USD","items":[{},{}]}}"#, item(more), item(less));
+            assert_eq!(read("oneshot-json", &body).unwrap().lines.len(), 2);
+        }
     }
 
     #[test]
