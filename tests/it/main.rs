@@ -2,6 +2,8 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
+/// The promises of the gate, seen from both sides of it.
+mod gate;
 /// That the helpers of these tests tell the truth.
 mod harness;
 /// The sandbox merchant, over real connections.

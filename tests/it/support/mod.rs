@@ -4,11 +4,13 @@
 //! Every wait has a deadline ([`PATIENCE`]) and ends with an event, never with a sleep.
 
 pub mod dir;
+pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod merchant;
-#[expect(dead_code, reason = "the tests of the running program come with the program")]
+#[expect(dead_code, reason = "stopping, and running to an end, are for the tests of the command line")]
 pub mod program;
+pub mod shop;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
