@@ -6,6 +6,8 @@
 mod gate;
 /// That the helpers of these tests tell the truth.
 mod harness;
+/// Exactly once, under load and through a kill.
+mod once;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
