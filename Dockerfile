@@ -1,6 +1,7 @@
 # Builds `permyx` and puts it, alone and unprivileged, on a base without a shell.
 #   docker build -t permyx .
-#   docker run --rm -v "$PWD/conf:/etc/permyx:ro" -v permyx:/var/lib/permyx permyx gateway --config /etc/permyx/permyx.toml
+#   docker run --rm -p 8480:8480 -v "$PWD/conf:/etc/permyx:ro" -v permyx:/var/lib/permyx \
+#       permyx gateway --config /etc/permyx/permyx.toml --data /var/lib/permyx --gateway-listen 0.0.0.0:8480
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*

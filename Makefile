@@ -30,5 +30,5 @@ lint: ## formatting and clippy, both builds: everything, and the sidecar alone
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --all-targets --no-default-features --features gateway -- -D warnings
 
-bench: ## criterion benches; each file under benches/ asks one question
-	$(CARGO) bench --locked
+bench: ## benches; each file under benches/ asks one question
+	$(CARGO) bench --locked --bench '*'

@@ -22,6 +22,9 @@ const EVERY: Duration = Duration::from_secs(300);
 /// of such tokens costs the issuer nothing.
 const PAUSE: Duration = Duration::from_secs(30);
 
+/// While there is no key at all, the source is asked this often.
+const AT_FIRST: Duration = Duration::from_secs(1);
+
 /// Where the set is.
 pub enum Source {
     File(PathBuf),
@@ -78,10 +81,14 @@ impl Jwks {
     pub async fn follow(&self) {
         let mut taken = self.clock.monotonic();
         loop {
-            tokio::time::sleep(PAUSE).await;
-            tokio::select! {
-                () = self.unknown_key.notified() => {}
-                () = tokio::time::sleep(EVERY - PAUSE) => {}
+            if self.ring.snapshot().is_empty() {
+                tokio::time::sleep(AT_FIRST).await;
+            } else {
+                tokio::time::sleep(PAUSE).await;
+                tokio::select! {
+                    () = self.unknown_key.notified() => {}
+                    () = tokio::time::sleep(EVERY - PAUSE) => {}
+                }
             }
             match self.refresh().await {
                 Ok(()) => taken = self.clock.monotonic(),

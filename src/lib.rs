@@ -2,6 +2,8 @@
 //!
 //! ARCHITECTURE.md draws the floors; a floor uses only floors below it.
 
+#[cfg(feature = "control-plane")]
+pub mod api;
 pub mod authority;
 pub mod boot;
 pub mod catalog;
@@ -14,12 +16,15 @@ pub mod durable;
 pub mod evidence;
 #[cfg(feature = "gateway")]
 pub mod gateway;
+pub mod governance;
 pub mod jwks;
 pub mod keystore;
 pub mod ledger;
 pub mod model;
 pub mod net;
 pub mod ops;
+#[cfg(feature = "control-plane")]
+pub mod portal;
 pub mod protocol;
 pub mod quota;
 pub mod reload;

@@ -1,4 +1,4 @@
-//! Floor 8: the sandbox merchant of `permyx dev`, a small shop with a one-shot checkout. It is the
+//! Floor 7: the sandbox merchant of `permyx dev`, a small shop with a one-shot checkout. It is the
 //! witness of every promise: what it counts as executed is what really reached a merchant.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,7 +24,7 @@ use crate::model::json::{JsonError, Object, Value, read_object};
 use crate::model::money::{Currency, Decimal, Price};
 
 /// What is for sale: variant, title, unit price.
-const ITEMS: [(&str, &str, &str); 3] = [
+pub const ITEMS: [(&str, &str, &str); 3] = [
     ("shopify:variant:123456", "Enamel mug, blue", "29.99 USD"),
     ("shopify:variant:234567", "Linen apron", "54.50 USD"),
     ("shopify:variant:345678", "Coffee grinder", "189.00 USD"),

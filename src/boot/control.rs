@@ -1,27 +1,31 @@
 //! The control plane: execution API, evidence store and portal on one listener.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
 
+use crate::api::{self, Api, Beside};
 use crate::authority::Authority;
-use crate::config::Config;
+use crate::config::{Config, TlsFiles};
+use crate::evidence::{Consumed, Followed, Follower, Store, store};
+use crate::keystore::agent_file::ApiKeyStore;
+use crate::keystore::agents::ApiKeys;
 use crate::ledger::AnyLedger;
+use crate::portal::{self, Portal};
+use crate::quota::allowance::Allowances;
+use crate::reload::{self, Reloaded};
 
-use super::base::{Base, issuing_keys, local};
+use super::base::{Base, issuing_keys, local, make_dir};
 use super::listen::{BootError, listen};
-use super::run::{Address, Running, until};
+use super::run::{Address, Running, Tasks, until};
 
-/// Who may look at the portal.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Audience {
-    /// A sandbox on this machine: everybody who reaches it.
-    Sandbox,
-    /// Whoever has a key.
-    KeyHolders,
-}
+/// How often the counts of allowances are saved.
+const SAVE: Duration = Duration::from_secs(1);
 
-/// `permyx serve`.
+/// `permyx serve`: issues tokens, keeps evidence. Burning is the gateway's.
 pub async fn serve(config: &Config) -> Result<Running, BootError> {
     if config.api.tls.is_none() && !config.api.insecure && !config.api.listen.ip().is_loopback() {
         return Err(BootError::Insecure(config.api.listen));
@@ -30,30 +34,113 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
     let keys = issuing_keys(&config.data, &base.clock, &mut base.tasks)?;
     let authority = base.authority(AnyLedger::Elsewhere, keys);
     let (ops, ops_address) = base.ops(config, &authority, false).await?;
-    let address = start(config, &authority, &mut base, Audience::KeyHolders).await?;
+    let (address, follower) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
     let Base { tasks, evidence, .. } = base;
     Ok(Running {
         addresses: vec![address, ops_address],
         ops,
         tasks,
         evidence,
+        follower: Some(follower),
         data: config.data.clone(),
         scratch: None,
     })
 }
 
-/// Opens the API's listener and serves it.
+/// Opens the listener of API, evidence and portal, and serves it.
 pub(super) async fn start(
     config: &Config,
-    _authority: &Arc<Authority>,
+    authority: &Arc<Authority>,
     base: &mut Base,
-    _audience: Audience,
-) -> Result<Address, BootError> {
+    audience: portal::Audience,
+) -> Result<(Address, Follower), BootError> {
+    let keys = api_keys(config, &mut base.tasks)?;
+    let allowances = Arc::new(Allowances::open(&config.data)?);
+    let (store, follower) = evidence_store(config, base)?;
     let listener = listen("API and portal", "--api-listen", config.api.listen).await?;
     let address = local(&listener, "api", config.api.listen, config.api.tls.is_some());
-    let stop = base.tasks.stopped();
-    base.tasks.serve(async move {
-        let _ = axum::serve(listener, Router::new()).with_graceful_shutdown(until(stop)).await;
+    let api = Arc::new(Api::new(authority.clone(), keys.clone(), allowances.clone(), Box::new(Beside::default)));
+    let transport = if config.api.tls.is_some() { portal::Transport::Tls } else { portal::Transport::Plain };
+    let portal = Portal::new(store.clone(), keys.clone(), authority.clone(), audience, transport);
+    let router = api::router(api.clone())
+        .merge(api::evidence::evidence_router(api::evidence::EvidenceApi { store, keys }))
+        .merge(portal.router());
+    let router = api::closed(router, api);
+    save_allowances(allowances, &mut base.tasks);
+    accept(listener, router, config.api.tls.as_ref(), &mut base.tasks)?;
+    Ok((address, follower))
+}
+
+/// The API keys, followed as the CLI changes them.
+fn api_keys(config: &Config, tasks: &mut Tasks) -> Result<Arc<Reloaded<ApiKeys>>, BootError> {
+    let store = ApiKeyStore::of(&config.data);
+    let keys = Arc::new(Reloaded::new(store.load()?));
+    let (following, dir) = (keys.clone(), store.dir().to_owned());
+    tasks.accompany(reload::watch(dir, mpsc::channel(1).1, move || match store.load() {
+        Ok(keys) => following.replace(keys),
+        Err(error) => tracing::error!(%error, "API keys not taken, those before stay"),
+    }));
+    Ok(keys)
+}
+
+/// The store, filled from this process's spool and from those of gateways on this host. It has a
+/// directory of its own: whoever watches the data directory is not woken by every event.
+fn evidence_store(config: &Config, base: &Base) -> Result<(Arc<Store>, Follower), BootError> {
+    let dir = config.data.join("evidence");
+    make_dir(&dir)?;
+    let (store, writer) = store::open(&dir.join("evidence.db"))?;
+    let spools = std::iter::once(&base.spool_dir).chain(&config.evidence.spools);
+    let spools = spools.map(|dir| Followed { dir: dir.clone(), consumed: Consumed::Released }).collect();
+    let follower = Follower::start(writer, spools, base.clock.clone(), base.metrics.clone());
+    Ok((Arc::new(store), follower.map_err(BootError::Thread)?))
+}
+
+/// Month counts survive a restart: saved every second, and at the end.
+fn save_allowances(allowances: Arc<Allowances>, tasks: &mut Tasks) {
+    let stop = tasks.stopped();
+    tasks.serve(async move {
+        loop {
+            let ended = tokio::time::timeout(SAVE, until(stop.clone())).await.is_ok();
+            let saving = allowances.clone();
+            match tokio::task::spawn_blocking(move || saving.flush()).await {
+                Ok(Err(error)) => tracing::error!(%error, "counts of allowances not saved"),
+                Ok(Ok(())) | Err(_) => {}
+            }
+            if ended {
+                return;
+            }
+        }
     });
-    Ok(address)
+}
+
+#[cfg(feature = "tls")]
+fn accept(listener: TcpListener, router: Router, tls: Option<&TlsFiles>, tasks: &mut Tasks) -> Result<(), BootError> {
+    let Some(files) = tls else { return accept_plain(listener, router, tasks) };
+    let config = crate::net::tls::server_config(&files.certificate, &files.key, &[b"http/1.1"])?;
+    let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
+    let listener = listener.into_std().map_err(BootError::Thread)?;
+    let server = axum_server::from_tcp_rustls(listener, config).map_err(BootError::Thread)?;
+    let (handle, stop) = (axum_server::Handle::new(), tasks.stopped());
+    let stopping = handle.clone();
+    tasks.accompany(async move {
+        until(stop).await;
+        stopping.graceful_shutdown(Some(Duration::from_secs(5)));
+    });
+    tasks.serve(async move {
+        let _ = server.handle(handle).serve(router.into_make_service()).await;
+    });
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn accept(listener: TcpListener, router: Router, tls: Option<&TlsFiles>, tasks: &mut Tasks) -> Result<(), BootError> {
+    if tls.is_some() { Err(BootError::NoTls) } else { accept_plain(listener, router, tasks) }
+}
+
+fn accept_plain(listener: TcpListener, router: Router, tasks: &mut Tasks) -> Result<(), BootError> {
+    let stop: watch::Receiver<bool> = tasks.stopped();
+    tasks.serve(async move {
+        let _ = axum::serve(listener, router).with_graceful_shutdown(until(stop)).await;
+    });
+    Ok(())
 }

@@ -15,7 +15,7 @@ use crate::ledger::memory::MemoryLedger;
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::money::Price;
 use crate::model::time::Timestamp;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{ITEMS, Sandbox};
 
 use super::base::{Base, issuing_keys, local, make_dir};
 use super::listen::{BootError, listen};
@@ -29,12 +29,6 @@ pub const DEMO_MERCHANT_KEY: &str = "permyx_merchant_YOUR_KEY";
 const STORE: &str = "store-123";
 /// The sandbox's prices are confirmed this often, as a real shop would.
 const STAMP_EVERY: Duration = Duration::from_secs(3600);
-/// What the sandbox merchant sells: variant, price.
-const VARIANTS: [(&str, &str); 3] = [
-    ("shopify:variant:123456", "29.99 USD"),
-    ("shopify:variant:234567", "120.00 USD"),
-    ("shopify:variant:345678", "9.95 USD"),
-];
 
 /// What `permyx dev` may be told.
 #[derive(Clone, Debug)]
@@ -72,10 +66,11 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     let authority = base.authority(AnyLedger::Memory(ledger), keys);
     let (ops, ops_address) = base.ops(&config, &authority, true).await?;
     let gateway_address = start_gateway(&config, &authority, &mut base).await?;
-    let api_address = super::control::start(&config, &authority, &mut base, super::control::Audience::Sandbox).await?;
+    let (api_address, follower) =
+        super::control::start(&config, &authority, &mut base, crate::portal::Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
     let Base { tasks, evidence, .. } = base;
-    Ok(Running { addresses, ops, tasks, evidence, data, scratch })
+    Ok(Running { addresses, ops, tasks, evidence, follower: Some(follower), data, scratch })
 }
 
 /// Policy, keys and demo keys, where there are none yet.
@@ -112,11 +107,11 @@ fn terms(role: Role) -> Terms {
 
 fn stock(catalog: &Catalog, now: Timestamp) -> Result<(), BootError> {
     let Ok(store) = StoreId::parse(STORE) else { return Ok(()) };
-    let variant = |(id, price): &(&str, &str)| {
+    let variant = |(id, _title, price): &(&str, &str, &str)| {
         Some(Variant { id: VariantId::parse(id).ok()?, price: Price::parse_text(price)?, verified_at: now })
     };
     if !catalog.has(&store) {
-        catalog.put(&store, &VARIANTS.iter().filter_map(variant).collect::<Vec<_>>())?;
+        catalog.put(&store, &ITEMS.iter().filter_map(variant).collect::<Vec<_>>())?;
     }
     catalog.stamp_all(now);
     Ok(())

@@ -55,6 +55,10 @@ pub enum BootError {
     #[cfg(feature = "control-plane")]
     #[error(transparent)]
     Store(#[from] crate::evidence::StoreError),
+    #[error(transparent)]
+    Allowances(#[from] crate::quota::allowance::AllowanceError),
+    #[error("the system gives no thread or socket")]
+    Thread(#[source] std::io::Error),
 }
 
 pub(super) async fn listen(

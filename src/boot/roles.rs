@@ -41,6 +41,8 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
         ops,
         tasks,
         evidence,
+        #[cfg(feature = "control-plane")]
+        follower: None,
         data: config.data.clone(),
         scratch: None,
     })

@@ -36,6 +36,9 @@ pub struct Running {
     pub(super) ops: Ops,
     pub(super) tasks: Tasks,
     pub(super) evidence: Arc<Spool>,
+    /// Fills the evidence store, in a process that has one.
+    #[cfg(feature = "control-plane")]
+    pub(super) follower: Option<crate::evidence::Follower>,
     /// Where the process keeps its files.
     pub data: std::path::PathBuf,
     /// Removed at the end, when the data was throw-away.
@@ -59,6 +62,11 @@ impl Running {
         self.tasks.stop().await;
         if let Err(error) = self.evidence.close() {
             tracing::error!(%error, "spool not closed");
+        }
+        // After the last record, so that it is in the store too.
+        #[cfg(feature = "control-plane")]
+        if let Some(follower) = self.follower {
+            let _ = tokio::task::spawn_blocking(|| follower.stop()).await;
         }
         if let Some(dir) = &self.scratch {
             let _ = std::fs::remove_dir_all(dir);

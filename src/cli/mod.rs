@@ -1,11 +1,22 @@
 //! Floor 9: the command line.
 
+pub mod agent_key;
+pub mod error;
+pub mod keys;
 mod run;
+pub mod timeline;
+pub mod token;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::clock::Clock;
+use crate::config::Config;
+
+use error::CliError;
 
 /// Exit codes: 0 ok, 1 a finding or a refusal, 2 wrong usage, 3 incomplete, 4 cannot reach.
 #[derive(Parser)]
@@ -26,6 +37,14 @@ enum Verb {
     /// Run the execution API, the evidence store and the portal
     #[cfg(feature = "control-plane")]
     Serve(run::ServeArgs),
+    /// Get a token to try things with
+    Token(token::TokenArgs),
+    /// Tell the story of one execution
+    Timeline(timeline::TimelineArgs),
+    /// Signing keys of the issuer
+    Keys(keys::KeysArgs),
+    /// API keys of agents, merchants, auditors and operators
+    AgentKey(agent_key::AgentKeyArgs),
     /// Check a configuration file, or print its schema
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -54,19 +73,30 @@ enum PolicyVerb {
 /// Runs the program with the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let done = match Cli::parse().verb {
-        #[cfg(all(feature = "gateway", feature = "control-plane"))]
-        Verb::Dev(args) => run::dev(&args),
-        #[cfg(feature = "gateway")]
-        Verb::Gateway(args) => run::gateway(&args),
-        #[cfg(feature = "control-plane")]
-        Verb::Serve(args) => run::serve(&args),
-        Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file),
-        Verb::Config(ConfigVerb::Schema) => run::say(&crate::config::Config::schema()),
-        Verb::Policy(PolicyVerb::Validate { paths }) => run::validate_policies(&paths),
-    };
-    match done {
+    let mut out = std::io::stdout().lock();
+    match run_verb(Cli::parse().verb, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{}", error.report());
+            ExitCode::from(error.exit() as u8)
+        }
+    }
+}
+
+fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
+    match verb {
+        #[cfg(all(feature = "gateway", feature = "control-plane"))]
+        Verb::Dev(args) => run::dev(&args, out),
+        #[cfg(feature = "gateway")]
+        Verb::Gateway(args) => run::gateway(&args, out),
+        #[cfg(feature = "control-plane")]
+        Verb::Serve(args) => run::serve(&args, out),
+        Verb::Token(args) => run::waiting(token::run(&args, out)),
+        Verb::Timeline(args) => run::waiting(timeline::run(&args, out)),
+        Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
+        Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
+        Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),
+        Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),
+        Verb::Policy(PolicyVerb::Validate { paths }) => run::validate_policies(&paths, out),
     }
 }

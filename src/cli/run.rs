@@ -3,57 +3,16 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use clap::Args;
 
 use crate::authority::policies::{NotTaken, Policies};
 use crate::boot::{self, BootError, Running};
-use crate::config::{Config, ConfigError};
+use crate::config::Config;
 use crate::reload::{Files, ReadError, read_dir};
 use crate::telemetry::logging::{self, LogFormat};
 
-/// Why a verb failed, and with which exit code.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    #[error(transparent)]
-    Boot(#[from] BootError),
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    #[error(transparent)]
-    Policies(#[from] NotTaken),
-    #[error("cannot start the runtime")]
-    Runtime(#[source] std::io::Error),
-    #[error("cannot write to standard output")]
-    Output(#[source] std::io::Error),
-}
-
-impl Failure {
-    /// Tells it on standard error, with its causes.
-    #[must_use]
-    pub fn report(&self) -> ExitCode {
-        let mut text = format!("permyx: {self}");
-        let mut cause = std::error::Error::source(self);
-        while let Some(inner) = cause {
-            let inner_text = inner.to_string();
-            if !text.contains(&inner_text) {
-                text = format!("{text}\n  because {inner_text}");
-            }
-            cause = inner.source();
-        }
-        let _ = writeln!(std::io::stderr(), "{text}");
-        ExitCode::from(match self {
-            Self::Config(_) | Self::Policies(_) => 1,
-            _ => 2,
-        })
-    }
-}
-
-/// Writes lines for a person or a program.
-pub fn say(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::Output)
-}
+use super::error::CliError;
 
 #[derive(Args)]
 pub struct Listeners {
@@ -85,7 +44,7 @@ pub struct ServeArgs {
 }
 
 impl ServeArgs {
-    fn load(&self) -> Result<Config, Failure> {
+    fn load(&self) -> Result<Config, CliError> {
         let mut config = Config::load(&self.config)?;
         let listeners = &self.listeners;
         config.ops_listen = listeners.ops_listen.unwrap_or(config.ops_listen);
@@ -99,17 +58,17 @@ impl ServeArgs {
 }
 
 #[cfg(feature = "gateway")]
-pub fn gateway(args: &ServeArgs) -> Result<(), Failure> {
+pub fn gateway(args: &ServeArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let config = args.load()?;
     logging::init(&config.log.filter, config.log.format);
-    run(async { boot::gateway(&config).await }, args.listeners.ready_json, "")
+    run(async { boot::gateway(&config).await }, args.listeners.ready_json, "", out)
 }
 
 #[cfg(feature = "control-plane")]
-pub fn serve(args: &ServeArgs) -> Result<(), Failure> {
+pub fn serve(args: &ServeArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let config = args.load()?;
     logging::init(&config.log.filter, config.log.format);
-    run(async { boot::serve(&config).await }, args.listeners.ready_json, "")
+    run(async { boot::serve(&config).await }, args.listeners.ready_json, "", out)
 }
 
 #[derive(Args)]
@@ -129,7 +88,7 @@ pub struct DevArgs {
 }
 
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
-pub fn dev(args: &DevArgs) -> Result<(), Failure> {
+pub fn dev(args: &DevArgs, out: &mut dyn Write) -> Result<(), CliError> {
     logging::init(&args.log, LogFormat::Text);
     let port = |asked: Option<SocketAddr>, port: u16| asked.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port)));
     let options = boot::DevOptions {
@@ -139,7 +98,7 @@ pub fn dev(args: &DevArgs) -> Result<(), Failure> {
         merchant_listen: args.merchant_listen,
         ops_listen: port(args.listeners.ops_listen, 9464),
     };
-    run(async { boot::dev(&options).await }, args.listeners.ready_json, STORY)
+    run(async { boot::dev(&options).await }, args.listeners.ready_json, STORY, out)
 }
 
 /// Told by `permyx dev` once it serves; the README tells the same. A test runs it.
@@ -152,36 +111,45 @@ Try it:
     → 200, observed: shoppers share this checkout
   target/release/permyx timeline last"#;
 
-fn run(start: impl Future<Output = Result<Running, BootError>>, ready_json: bool, story: &str) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
-    runtime.block_on(async {
+fn run(
+    start: impl Future<Output = Result<Running, BootError>>,
+    ready_json: bool,
+    story: &str,
+    out: &mut dyn Write,
+) -> Result<(), CliError> {
+    waiting(async {
         let running = start.await?;
         running.ready().await;
-        announce(&running, ready_json, story)?;
+        announce(&running, ready_json, story, out)?;
         running.wait().await;
         Ok(())
     })
 }
 
-fn announce(running: &Running, ready_json: bool, story: &str) -> Result<(), Failure> {
+fn announce(running: &Running, ready_json: bool, story: &str, out: &mut dyn Write) -> Result<(), CliError> {
     if ready_json {
         let mut line = serde_json::Map::new();
         line.insert("ready".to_owned(), true.into());
         line.insert("data".to_owned(), running.data.display().to_string().into());
         line.extend(running.addresses.iter().map(|a| (a.name.to_owned(), a.url.clone().into())));
-        return say(&serde_json::Value::Object(line).to_string());
+        writeln!(out, "{}", serde_json::Value::Object(line))?;
+        return Ok(out.flush()?);
     }
     let mut lines: Vec<_> = running.addresses.iter().map(|a| format!("{:<9} {}", a.name, a.url)).collect();
     lines.push(format!("{:<9} {}", "data", running.data.display()));
-    say(&format!("{}{}{story}", lines.join("\n"), if story.is_empty() { "" } else { "\n" }))
+    if !story.is_empty() {
+        lines.push(story.to_owned());
+    }
+    writeln!(out, "{}", lines.join("\n"))?;
+    Ok(out.flush()?)
 }
 
-pub fn validate_config(file: &Path) -> Result<(), Failure> {
+pub fn validate_config(file: &Path, out: &mut dyn Write) -> Result<(), CliError> {
     Config::load(file)?;
-    say(&format!("{}: ok", file.display()))
+    Ok(writeln!(out, "{}: ok", file.display())?)
 }
 
-pub fn validate_policies(paths: &[PathBuf]) -> Result<(), Failure> {
+pub fn validate_policies(paths: &[PathBuf], out: &mut dyn Write) -> Result<(), CliError> {
     let mut files = Files::new();
     for path in paths {
         if path.is_dir() {
@@ -194,7 +162,13 @@ pub fn validate_policies(paths: &[PathBuf]) -> Result<(), Failure> {
     }
     let policies = Policies::parse(&files).map_err(NotTaken::Wrong)?;
     for policy in policies.iter() {
-        say(&format!("{} {} {} {}: ok", policy.store(), policy.version(), policy.base().mode.as_str(), policy.hash()))?;
+        writeln!(out, "{} {} {} {}: ok", policy.store(), policy.version(), policy.base().mode.as_str(), policy.hash())?;
     }
     Ok(())
+}
+
+/// Runs something that waits, to its end.
+pub fn waiting<T>(task: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(task)
 }

@@ -11,7 +11,6 @@ mod recover;
 mod segment;
 mod spool;
 mod stored;
-mod tail;
 
 #[cfg(feature = "control-plane")]
 mod follow;
@@ -19,12 +18,12 @@ mod follow;
 mod query;
 #[cfg(feature = "control-plane")]
 pub mod store;
+#[cfg(feature = "control-plane")]
+mod tail;
 
 #[cfg(test)]
 #[cfg(feature = "control-plane")]
 mod store_tests;
-#[cfg(test)]
-pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 

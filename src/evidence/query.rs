@@ -64,8 +64,10 @@ impl Store {
     }
 
     /// All events of the executions that `id` names: a trace, the jti of a token, an execution
-    /// (`exec_…`) or an order. Tokens that were used together are joined, with their issue.
+    /// (`exec_…`), an order, or `last`. Tokens that were used together are joined, with their issue.
     pub fn timeline(&self, id: &str, visible: Option<&[StoreId]>) -> Result<Joined, StoreError> {
+        let latest = if id == "last" { self.latest(visible)? } else { None };
+        let id = latest.as_deref().unwrap_or(id);
         self.read(|connection| {
             // One state of the log for all queries of this call.
             let snapshot = connection.unchecked_transaction()?;

@@ -2,10 +2,12 @@
 //! each event once, and the place up to which a spool was read moves in the same transaction.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use super::stored::Body;
@@ -16,8 +18,10 @@ const SCHEMA: &str = include_str!("schema.sql");
 const SCHEMA_VERSION: i64 = 1;
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
-/// Connections that are kept open for readers.
-const IDLE_READERS: usize = 4;
+/// Queries that run at once; each has a connection.
+const READERS: usize = 4;
+/// How long a query waits for its turn.
+const TURN_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why the store did not answer or did not take events.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +32,17 @@ pub enum StoreError {
     Newer { path: PathBuf, found: i64 },
     #[error("another process writes to this evidence store")]
     SecondWriter,
+    #[error("too many queries of the evidence store at once")]
+    Busy,
+    #[error("a query of the evidence store died")]
+    Died,
 }
 
 /// The readers' side. Each query sees one state of the log.
 pub struct Store {
     path: PathBuf,
     idle: Mutex<Vec<Connection>>,
+    turns: Arc<Semaphore>,
 }
 
 /// The one writer.
@@ -86,17 +95,35 @@ pub fn open(path: &Path) -> Result<(Store, Writer), StoreError> {
     connection.pragma_update(None, "journal_size_limit", 64 << 20)?;
     let mut writer = Writer(connection);
     writer.migrate(path)?;
-    Ok((Store { path: path.to_owned(), idle: Mutex::default() }, writer))
+    let turns = Arc::new(Semaphore::new(READERS));
+    Ok((Store { path: path.to_owned(), idle: Mutex::default(), turns }, writer))
 }
 
 impl Store {
+    /// Asks from asynchronous code: on a blocking thread, a few at once; the others wait in line
+    /// for two seconds.
+    pub async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        query: impl FnOnce(&Self) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(StoreError::Busy) };
+        let store = Arc::clone(self);
+        // The turn goes along: a caller that leaves does not make room for a fifth thread.
+        let asked = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            query(&store)
+        });
+        asked.await.unwrap_or(Err(StoreError::Died))
+    }
+
     /// Runs one query on a read-only connection.
     pub(super) fn read<T>(&self, query: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         let kept = self.idle.lock().pop();
         let connection = kept.map_or_else(|| self.connect(), Ok)?;
         let answer = query(&connection)?;
         let mut idle = self.idle.lock();
-        if idle.len() < IDLE_READERS {
+        if idle.len() < READERS {
             idle.push(connection);
         }
         Ok(answer)

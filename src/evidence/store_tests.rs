@@ -9,7 +9,6 @@ use uuid::Uuid;
 use super::record;
 use super::store::{self, HoleCause, Writer};
 use super::tail::{Place, Read, Tail};
-use super::testing::TempDir;
 use super::*;
 use crate::clock::Clock;
 use crate::model::event::{Event, EventKind};
@@ -42,13 +41,13 @@ fn denied(store: &str) -> Event {
 
 /// A store in a directory of its own, and the means to fill it.
 struct Setting {
-    dir: TempDir,
+    dir: tempfile::TempDir,
     metrics: Arc<Metrics>,
 }
 
 impl Setting {
     fn new() -> Self {
-        Self { dir: TempDir::new(), metrics: Arc::new(Metrics::new().unwrap()) }
+        Self { dir: tempfile::tempdir().unwrap(), metrics: Arc::new(Metrics::new().unwrap()) }
     }
 
     fn spool(&self, name: &str) -> PathBuf {
@@ -381,7 +380,7 @@ proptest! {
     /// A reader that looks while the file grows by any number of bytes sees every record once.
     #[test]
     fn a_growing_file_is_read_record_by_record(sizes in prop::collection::vec(1usize..300, 1..30), steps in prop::collection::vec(1usize..200, 1..200), room in 1usize..5) {
-        let dir = TempDir::new();
+        let dir = tempfile::tempdir().unwrap();
         let mut whole = Vec::new();
         for (sequence, size) in (1..).zip(&sizes) {
             let mut one = Vec::new();

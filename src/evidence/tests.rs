@@ -4,7 +4,6 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::record::{self, Next};
-use super::testing::TempDir;
 use super::*;
 use crate::clock::Clock;
 use crate::model::event::{Event, EventKind};
@@ -84,7 +83,7 @@ fn story(dir: &Path) -> Vec<String> {
 
 #[test]
 fn a_clean_run_begins_and_ends_in_the_log() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     assert_eq!(spool.append(&denied()).unwrap().sequence(), 2);
     spool.close().unwrap();
@@ -99,7 +98,7 @@ fn a_clean_run_begins_and_ends_in_the_log() {
 
 #[test]
 fn a_killed_run_is_declared() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     let _receipt = spool.append(&denied()).unwrap();
     drop(spool);
@@ -113,7 +112,7 @@ fn a_killed_run_is_declared() {
 /// A process may die at any byte of a write: nothing whole is lost, nothing torn stays.
 #[test]
 fn a_torn_record_is_cut_at_whatever_byte_it_ends() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     let _receipt = spool.append(&denied()).unwrap();
     let before = spool.usage().0;
@@ -123,7 +122,7 @@ fn a_torn_record_is_cut_at_whatever_byte_it_ends() {
     let whole = std::fs::read(&files(dir.path())[0]).unwrap();
     assert_eq!(whole.len() as u64, after);
     for cut in before..after {
-        let torn = TempDir::new();
+        let torn = tempfile::tempdir().unwrap();
         let file = torn.path().join(format!("{:020}.spool", 1));
         std::fs::write(&file, &whole[..usize::try_from(cut).unwrap()]).unwrap();
         open(torn.path()).close().unwrap();
@@ -138,7 +137,7 @@ fn a_torn_record_is_cut_at_whatever_byte_it_ends() {
 
 #[test]
 fn a_flipped_bit_in_the_middle_costs_one_record() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     let first = spool.usage().0;
     for _ in 0..3 {
@@ -165,7 +164,7 @@ fn a_flipped_bit_in_the_middle_costs_one_record() {
 
 #[test]
 fn a_quarter_is_kept_for_settlements() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let limit = 64 << 10;
     let metrics = Arc::new(Metrics::new().unwrap());
     let spool = open_counted(options(dir.path(), limit), &metrics).unwrap();
@@ -182,7 +181,7 @@ fn a_quarter_is_kept_for_settlements() {
 
 #[test]
 fn what_a_full_spool_refused_is_declared_when_there_is_room() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = open_with(SpoolOptions { segment_bytes: 1, ..options(dir.path(), 1 << 20) }).unwrap();
     let mut last = 0;
     while let Ok(receipt) = spool.append(&denied()) {
@@ -198,7 +197,7 @@ fn what_a_full_spool_refused_is_declared_when_there_is_room() {
 
 #[test]
 fn a_full_spool_opens_and_settles() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let limit = 64 << 10;
     let spool = open_with(options(dir.path(), limit)).unwrap();
     while spool.append(&denied()).is_ok() {}
@@ -209,7 +208,7 @@ fn a_full_spool_opens_and_settles() {
 
 #[test]
 fn segments_follow_each_other_and_are_released() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = open_with(SpoolOptions { segment_bytes: 1, ..options(dir.path(), BIG) }).unwrap();
     for _ in 0..1000 {
         let _receipt = spool.append(&denied()).unwrap();
@@ -230,7 +229,7 @@ fn segments_follow_each_other_and_are_released() {
 
 #[test]
 fn an_empty_newest_segment_continues_the_one_before() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     open(dir.path()).close().unwrap();
     std::fs::write(dir.path().join(format!("{:020}.spool", 3)), "").unwrap();
     open(dir.path()).close().unwrap();
@@ -239,7 +238,7 @@ fn an_empty_newest_segment_continues_the_one_before() {
 
 #[test]
 fn a_directory_has_one_producer() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let first = open(dir.path());
     let Err(second) = open_with(options(dir.path(), BIG)) else { panic!("two producers") };
     assert!(second.to_string().ends_with("is in use by another process"), "{second}");
@@ -249,7 +248,7 @@ fn a_directory_has_one_producer() {
 
 #[test]
 fn producers_of_one_spool_get_one_order() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = open(dir.path());
     std::thread::scope(|scope| {
         for _ in 0..4 {
@@ -265,7 +264,7 @@ fn producers_of_one_spool_get_one_order() {
 
 #[tokio::test]
 async fn the_loop_syncs_and_ends_with_the_spool() {
-    let dir = TempDir::new();
+    let dir = tempfile::tempdir().unwrap();
     let spool = Arc::new(open(dir.path()));
     let running = tokio::spawn(sync_loop(Arc::clone(&spool)));
     let _receipt = spool.append(&denied()).unwrap();
@@ -280,7 +279,7 @@ proptest! {
     /// were written.
     #[test]
     fn events_read_back(texts in prop::collection::vec("\\PC{0,80}", 1..12), cut: prop::sample::Index) {
-        let dir = TempDir::new();
+        let dir = tempfile::tempdir().unwrap();
         let spool = open(dir.path());
         let mut ends = Vec::new();
         for text in &texts {

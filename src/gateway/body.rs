@@ -13,9 +13,17 @@ use crate::protocol::preset::FactSource;
 use super::Gateway;
 use super::route::Route;
 
+/// Why there is no body to look at.
+pub(super) enum NoBody {
+    /// Not a byte of it was read: it can still be passed on as it is.
+    Untouched(Refusal),
+    /// It broke off, came too slowly or grew too long while it was read.
+    Broken(Refusal),
+}
+
 impl Gateway {
     /// Reads the whole body within its bounds.
-    pub(super) async fn body(&self, session: &mut Session, enforced: bool) -> Result<Bytes, Refusal> {
+    pub(super) async fn body(&self, session: &mut Session, enforced: bool) -> Result<Bytes, NoBody> {
         let too_long = || {
             Refusal::malformed(413, "body", format!("a body may have at most {} bytes here", self.settings.body_max))
         };
@@ -23,9 +31,9 @@ impl Gateway {
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
         let empty = session.as_downstream_mut().is_body_empty();
         match length {
-            Some(length) if length > self.settings.body_max => return Err(too_long()),
+            Some(length) if length > self.settings.body_max => return Err(NoBody::Untouched(too_long())),
             // A chunked body cannot be given back once it was read, so observing leaves it alone.
-            None if !enforced && !empty => return Err(too_long()),
+            None if !enforced && !empty => return Err(NoBody::Untouched(too_long())),
             _ => {}
         }
         if session.req_header().headers.contains_key(http::header::EXPECT) && !empty {
@@ -42,8 +50,8 @@ impl Gateway {
             Ok(())
         };
         match tokio::time::timeout(self.settings.body_deadline, reading).await {
-            Ok(done) => done.map(|()| body.freeze()),
-            Err(_) => Err(Refusal::malformed(408, "body", "send the whole body sooner")),
+            Ok(done) => done.map(|()| body.freeze()).map_err(NoBody::Broken),
+            Err(_) => Err(NoBody::Broken(Refusal::malformed(408, "body", "send the whole body sooner"))),
         }
     }
 }

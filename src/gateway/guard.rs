@@ -6,6 +6,7 @@ use pingora::proxy::Session;
 
 use crate::authority::execute::Holder;
 use crate::authority::observe::Observed;
+use crate::authority::policies::Policies;
 use crate::authority::{Call, CannotDecide, Passage, Refused, Stage};
 use crate::decide::policy::Mode;
 use crate::decide::{Denial, Facts};
@@ -17,7 +18,7 @@ use crate::protocol::preset::{Dialect, FactSource, Phase, Tokenless};
 use crate::token::verify::{Presented, Verified};
 
 use super::Gateway;
-use super::body::{one_token, readable};
+use super::body::{NoBody, one_token, readable};
 use super::exchange::{Execution, Ticket};
 use super::facts::NoFacts;
 use super::forward::outgoing;
@@ -62,14 +63,16 @@ enum Judged {
 impl Gateway {
     /// Answers the request (`true`) or lets pingora forward it (`false`).
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
-        let looked = match self.look(session) {
+        // One snapshot of the policies for the whole request.
+        let policies = self.authority.policies.snapshot();
+        let looked = match self.look(session, &policies) {
             Ok(looked) => looked,
             Err(refusal) => return self.refuse(session, ctx, &refusal, Dialect::Permyx).await,
         };
         head_of(session).retain_theirs();
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
-        let call = self.call(ctx, &step.route);
+        let call = self.call(ctx, &step.route, &policies);
         let guarded = Guarded { step, call, signal: looked.signal, oddity: looked.oddity };
         match looked.token {
             Ok(token) => self.guard(session, ctx, guarded, token).await,
@@ -79,14 +82,14 @@ impl Gateway {
     }
 
     /// Reads the head. Ambiguity is refused where something is enforced on this host.
-    fn look(&self, session: &Session) -> Result<Looked, Refusal> {
+    fn look(&self, session: &Session, policies: &Policies) -> Result<Looked, Refusal> {
         let request = session.req_header();
         let headers = &request.headers;
         head::well_formed(headers, request.version == http::Version::HTTP_11)?;
         let host = head::host_name(headers);
         let raw = session.to_h1_raw();
         let target = super::canonical::target(request_target(&raw));
-        let strict = self.routes.on_host(&host).any(|route| self.mode_of(route) == Mode::Enforce);
+        let strict = self.routes.on_host(&host).any(|route| mode_of(policies, route) == Mode::Enforce);
         if strict {
             head::unambiguous(&raw, headers)?;
             method_is_plain(request.method.as_str())?;
@@ -99,7 +102,7 @@ impl Gateway {
             }
         }
         let step = self.routes.find(&host, request.method.as_str(), &target.path);
-        if step.as_ref().is_some_and(|step| self.mode_of(&step.route) == Mode::Enforce) {
+        if step.as_ref().is_some_and(|step| mode_of(policies, &step.route) == Mode::Enforce) {
             head::guardable(headers)?;
         }
         let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
@@ -107,12 +110,8 @@ impl Gateway {
         Ok(Looked { step, token: head::token(headers), signal, oddity: target.oddity })
     }
 
-    fn mode_of(&self, route: &Route) -> Mode {
-        self.authority.policies.snapshot().of(&route.store).route(&route.name).mode
-    }
-
-    fn call(&self, ctx: &Context, route: &Route) -> Call {
-        let policy = self.authority.policies.snapshot().of(&route.store);
+    fn call(&self, ctx: &Context, route: &Route, policies: &Policies) -> Call {
+        let policy = policies.of(&route.store);
         Call {
             trace: ctx.trace,
             now: self.authority.clock.now(),
@@ -169,8 +168,7 @@ impl Gateway {
         if let (Phase::Update | Phase::Cancel, Some(id)) = (phase, &guarded.step.session) {
             ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
             if ctx.turn.is_none() && guarded.enforced() {
-                let refusal = Refusal { retry_after_s: Some(1), ..Refusal::fault(Fault::InFlight) };
-                return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
+                return self.refuse(session, ctx, &busy(), guarded.dialect()).await;
             }
         }
         Ok(self.pass(ctx, &guarded, Decided::Unguarded))
@@ -257,14 +255,16 @@ impl Gateway {
     ) -> pingora::Result<bool> {
         let body = match self.body(session, guarded.enforced()).await {
             Ok(body) => body,
-            Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
-            // Too long to look at: it passes as it is, and that is recorded.
-            Err(_) => {
-                let denial =
+            Err(NoBody::Untouched(_)) if !guarded.enforced() => {
+                // Not to be looked at: it passes as it is, and that is recorded.
+                let cause =
                     Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found("body_not_read", "a readable body");
-                let refused = header_token.map(|_| denial.into());
+                let refused = header_token.map(|_| cause.into());
                 let _ = self.authority.observe(&guarded.call, &guarded.observed(None, refused.as_ref()));
                 return Ok(self.pass_watched(ctx, guarded, Decided::Observed));
+            }
+            Err(NoBody::Untouched(refusal) | NoBody::Broken(refusal)) => {
+                return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
             }
         };
         let token = match one_token(&guarded.step.route, header_token, &body) {
@@ -280,6 +280,9 @@ impl Gateway {
             guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session)
         {
             ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
+            if ctx.turn.is_none() && guarded.enforced() {
+                return self.refuse(session, ctx, &busy(), guarded.dialect()).await;
+            }
         }
         let (verified, judged) = self.judge(&guarded, &headers, &token, &body).await;
         match judged {
@@ -432,6 +435,15 @@ impl Guarded {
     fn observed<'a>(&self, token: Option<&'a Verified>, would_deny: Option<&'a Refused>) -> Observed<'a> {
         Observed { token, signal: self.signal, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
     }
+}
+
+fn mode_of(policies: &Policies, route: &Route) -> Mode {
+    policies.of(&route.store).route(&route.name).mode
+}
+
+/// Another change of the same session is under way.
+fn busy() -> Refusal {
+    Refusal { retry_after_s: Some(1), ..Refusal::fault(Fault::InFlight) }
 }
 
 /// The target exactly as it stood in the request line.

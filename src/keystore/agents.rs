@@ -129,6 +129,12 @@ impl ApiKeys {
         bucket.iter().find(|(known, _)| known.is(&hash)).map(|(_, key)| Arc::clone(key))
     }
 
+    /// The key with this id, for those who authenticated with it before.
+    #[must_use]
+    pub fn by_id(&self, id: &AgentId) -> Option<Arc<ApiKey>> {
+        self.by_hash.values().flatten().map(|(_, key)| key).find(|key| key.id == *id).map(Arc::clone)
+    }
+
     pub(super) fn add(&mut self, hash: SecretHash, key: ApiKey) {
         self.by_hash.entry(hash.bucket()).or_default().push((hash, Arc::new(key)));
     }

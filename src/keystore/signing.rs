@@ -3,11 +3,11 @@
 //!
 //! What a key does follows from the time alone, so no timer has to change a file: the signing key
 //! is the newest one whose `signs_from` has come, and a key is published until it retires.
-//! A new key is published a minute before it signs, so that verifiers that poll know it when its
-//! first token comes. That costs one timestamp and no second step; `--lead 0s` signs at once.
+//! A new key is published some minutes before it signs, so that gateways, which read the key set
+//! every five minutes, know it when its first token comes. That costs one timestamp and no second
+//! step; `--lead 0s` signs at once.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use jsonwebtoken::jwk::JwkSet;
 use serde::{Deserialize, Serialize};
@@ -49,9 +49,9 @@ impl Handover {
 }
 
 impl Default for Handover {
-    /// One minute ahead, ten minutes of overlap.
+    /// Six minutes ahead, ten minutes of overlap.
     fn default() -> Self {
-        Self { lead_s: 60, overlap_s: 600 }
+        Self { lead_s: 360, overlap_s: 600 }
     }
 }
 
@@ -120,13 +120,13 @@ impl KeyList {
 /// What a server needs of the keys at one moment. Loaded again when the directory changes, and
 /// every few seconds because time alone can change the signer.
 pub struct SigningKeys {
-    signer: Arc<SigningKey>,
+    signer: SigningKey,
     published: JwkSet,
 }
 
 impl SigningKeys {
     #[must_use]
-    pub fn signer(&self) -> &Arc<SigningKey> {
+    pub fn signer(&self) -> &SigningKey {
         &self.signer
     }
 
@@ -198,7 +198,7 @@ impl SigningStore {
             let key = self.key(&entry.kid)?;
             public.push(key.public().clone());
             if entry.kid == signs {
-                signer = Some(Arc::new(key));
+                signer = Some(key);
             }
         }
         let signer = signer.ok_or_else(|| KeystoreError::NoSigningKey(self.dir.clone()))?;

@@ -90,7 +90,7 @@ fn rotating_without_end_is_refused() {
     store.generate(NOW).unwrap();
     let refused = (0..20).find_map(|_| store.rotate(Handover::default(), NOW).err());
     assert!(matches!(refused, Some(KeystoreError::TooManySigningKeys(16))));
-    store.rotate(Handover::default(), NOW.plus_seconds(660)).unwrap();
+    store.rotate(Handover::default(), NOW.plus_seconds(960)).unwrap();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! It follows no redirect and reads no proxy setting: a request goes where the configuration says
 //! and nowhere else. Without the feature `tls` it refuses `https`, it never falls back to `http`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -70,7 +71,7 @@ pub enum ClientError {
 /// A pool of connections with its limits. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
-    pool: Pool<Connector, Full<Bytes>>,
+    pool: Arc<Pool<Connector, Full<Bytes>>>,
     limits: Limits,
 }
 
@@ -102,7 +103,7 @@ impl Client {
             .pool_idle_timeout(IDLE)
             .pool_max_idle_per_host(IDLE_PER_HOST)
             .build(connector);
-        Self { pool, limits }
+        Self { pool: Arc::new(pool), limits }
     }
 
     pub async fn get(&self, url: &str, headers: HeaderMap) -> Result<Answer, ClientError> {

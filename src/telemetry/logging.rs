@@ -1,5 +1,7 @@
 //! Structured logs on standard error. Nothing that a caller sent is a field, unless it was checked.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -29,7 +31,9 @@ pub fn init(filter: &str, format: LogFormat) {
             registry.with(layer).try_init()
         }
         LogFormat::Text => {
+            // Colours are for a person at a terminal, not for a file.
             let layer = tracing_subscriber::fmt::layer().with_target(false).with_writer(std::io::stderr);
+            let layer = layer.with_ansi(std::io::stderr().is_terminal());
             registry.with(layer).try_init()
         }
     };

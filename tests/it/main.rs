@@ -2,16 +2,35 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
+/// `permyx gateway` by itself: its keys, TLS, and what it refuses to start with.
+mod alone;
+/// `authorize`, and what all calls of the execution API have in common.
+#[cfg(feature = "control-plane")]
+mod authorize;
+/// The catalog that a merchant puts.
+#[cfg(feature = "control-plane")]
+mod catalog;
+/// What anybody may read of the API.
+#[cfg(feature = "control-plane")]
+mod discover;
 /// The promises of the gate, seen from both sides of it.
 mod gate;
 /// That the helpers of these tests tell the truth.
 mod harness;
+/// `introspect`: looking without burning.
+#[cfg(feature = "control-plane")]
+mod introspect;
+/// `observe`: what is told is recorded.
+#[cfg(feature = "control-plane")]
+mod observe;
 /// Exactly once, under load and through a kill.
 mod once;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
 mod setup;
+/// The story of the README, told by the real program.
+mod story;
 /// What strangers may send and owners may mistype: no reader panics or takes long.
 mod strangers;
 /// What tests are built from.
@@ -20,5 +39,8 @@ mod support;
 mod tidy;
 /// The attacks on tokens, row by row.
 mod tokens;
+/// `validate`: a token is burned once.
+#[cfg(feature = "control-plane")]
+mod validate;
 /// What other languages can check themselves against.
 mod vectors;

@@ -4,6 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use permyx::model::event::EventKind;
+use permyx::model::reason::{Fault, ReasonCode};
+
 use crate::support::{files, repository};
 
 /// Which floor a top-level module of `src` stands on. A file imports only floors below its own.
@@ -11,12 +14,12 @@ const FLOORS: &[(u8, &[&str])] = &[
     (0, &["model"]),
     (1, &["token", "protocol", "detect"]),
     (2, &["decide"]),
-    (3, &["clock", "reload", "telemetry", "net"]),
-    (4, &["ledger", "evidence", "quota", "catalog", "keystore", "sessions"]),
+    (3, &["clock", "durable", "reload", "telemetry", "net"]),
+    (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "sessions"]),
     (5, &["authority", "governance"]),
     (6, &["gateway", "api", "portal", "ops"]),
-    (7, &["config"]),
-    (8, &["boot", "sandbox"]),
+    (7, &["config", "sandbox"]),
+    (8, &["boot"]),
     (9, &["cli"]),
 ];
 
@@ -226,7 +229,7 @@ fn every_golden_file_is_used() {
 }
 
 #[test]
-fn presets_and_policies_parse() {
+fn presets_policies_and_configurations_parse() {
     let mut findings = Vec::new();
     let mut check = |dir: &str, parse: &dyn Fn(&str) -> Option<String>| {
         for path in files(&repository().join(dir), ".toml") {
@@ -236,7 +239,20 @@ fn presets_and_policies_parse() {
     };
     check("conf/presets", &|text| permyx::protocol::preset::Preset::parse(text).err().map(|why| format!("{why:?}")));
     check("policies", &|text| permyx::decide::policy::Policy::parse(text).err().map(|why| format!("{why:?}")));
+    let config = |text: &str| permyx::config::Config::parse(text, repository()).err().map(|why| format!("{why:?}"));
+    check("conf/examples", &config);
+    let whole = std::fs::read_to_string(repository().join("conf/permyx.toml")).unwrap();
+    assert_eq!(config(&whole), None);
     none(findings);
+}
+
+#[test]
+fn the_files_of_the_readme_are_good() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let files: Vec<_> = readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [config, policy] = files.as_slice() else { panic!("{} files", files.len()) };
+    assert_eq!(permyx::config::Config::parse(config, repository()).unwrap().gateway.routes.len(), 1);
+    assert_eq!(permyx::decide::policy::Policy::parse(policy).unwrap().store().as_str(), "store-123");
 }
 
 #[test]
@@ -254,6 +270,18 @@ fn the_map_of_the_house_stays_short_and_complete() {
     let modules: BTreeSet<_> =
         sources("src").iter().filter_map(|source| Some(module_of(&source.path)?[0].clone())).collect();
     none(modules.into_iter().filter(|module| !map.contains(&format!("`{module}"))).collect());
+}
+
+/// The last column of the invariants: every test that is named there is there.
+#[test]
+fn the_tests_of_the_invariants_exist() {
+    let map = std::fs::read_to_string(repository().join("ARCHITECTURE.md")).unwrap();
+    let rows = map.lines().filter(|line| line.starts_with("| I")).filter_map(|row| row.rsplit('|').nth(1));
+    let named: BTreeSet<_> = rows.flat_map(|tests| tests.split('`').skip(1).step_by(2)).collect();
+    let code: String = ["src", "tests"].into_iter().flat_map(sources).map(|source| source.text).collect();
+    let is_there = |name: &&str| code.contains(&format!("fn {name}(")) || repository().join(name).exists();
+    assert!(named.len() >= 10, "{named:?}");
+    none(named.into_iter().filter(|name| !is_there(name)).map(str::to_owned).collect());
 }
 
 #[test]
@@ -287,4 +315,38 @@ fn tracked(dir: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let inside = entries.filter(|path| !kept_out.contains(&path.file_name().unwrap().to_str().unwrap()));
     inside.flat_map(|path| if path.is_dir() { tracked(&path) } else { vec![path] }).collect()
+}
+
+/// The documents' tables are compared with the enums, so that neither grows alone.
+#[test]
+fn the_documents_name_every_reason_fault_and_event() {
+    let doc = |name: &str| std::fs::read_to_string(repository().join("docs").join(name)).unwrap();
+    let (api, data) = (doc("execution-auth-api.md"), doc("data-contract.md"));
+    let quoted = |name: &str| format!("`{name}`");
+    let mut findings = Vec::new();
+    for name in ReasonCode::ALL.map(ReasonCode::as_str).into_iter().chain(Fault::ALL.map(Fault::as_str)) {
+        let row = api.lines().find(|line| line.starts_with(&format!("| {} |", quoted(name))));
+        findings.extend(row.is_none().then(|| format!("docs/execution-auth-api.md has no row for `{name}`")));
+    }
+    for name in EventKind::ALL.map(EventKind::name) {
+        let row = data.lines().find(|line| line.starts_with("| `") && line.contains(&quoted(name)));
+        findings.extend(row.is_none().then(|| format!("docs/data-contract.md has no row for `{name}`")));
+    }
+    let order: Vec<_> = api.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    let reasons: Vec<_> =
+        order.into_iter().filter(|name| ReasonCode::ALL.iter().any(|r| r.as_str() == *name)).collect();
+    assert_eq!(reasons, ReasonCode::ALL.map(ReasonCode::as_str), "the order of precedence");
+    none(findings);
+}
+
+/// What `permyx dev` prints to try is what the README tells.
+#[test]
+fn dev_and_the_readme_tell_one_story() {
+    let verbs = std::fs::read_to_string(repository().join("src/cli/run.rs")).unwrap();
+    let story = verbs.split_once("pub const STORY").unwrap().1.split_once("\"#;").unwrap().0;
+    let command = |line: &&str| ["T=", "curl ", "target/release/permyx "].iter().any(|start| line.starts_with(start));
+    let commands: Vec<_> = story.lines().map(str::trim).filter(command).collect();
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    assert_eq!(commands.len(), 4, "{commands:?}");
+    none(commands.into_iter().filter(|line| !readme.lines().any(|told| told == *line)).map(str::to_owned).collect());
 }

@@ -8,7 +8,8 @@ pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod merchant;
-#[expect(dead_code, reason = "stopping, and running to an end, are for the tests of the command line")]
+#[cfg(feature = "control-plane")]
+pub mod plane;
 pub mod program;
 pub mod shop;
 

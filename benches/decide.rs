@@ -1,0 +1,65 @@
+//! What does a judgement cost once the token is verified, and what does reading the cart?
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up ends")]
+
+mod support;
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use permyx::decide::policy::Policy;
+use permyx::decide::{Decision, Facts, Listing, Question, decide};
+use permyx::model::ids::StoreId;
+use permyx::model::json::read_object;
+use permyx::model::scope::Scope;
+use permyx::protocol::extract::{self, CheckoutFacts};
+use permyx::protocol::preset::{Preset, built_in};
+use permyx::token::keys::{KeyRing, SigningKey, key_set};
+use permyx::token::verify::{Presented, verify};
+
+use support::NOW;
+
+const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
+
+fn facts(preset: &Preset, cart: &str) -> CheckoutFacts {
+    extract::facts(preset, &read_object(cart.as_bytes()).unwrap()).unwrap()
+}
+
+fn judgements(c: &mut Criterion) {
+    let key = SigningKey::generate().unwrap();
+    let (ring, _) = KeyRing::of_set(&key_set([key.public()]));
+    let token = verify(Presented::new(&support::token(&key)).unwrap(), &ring, NOW).unwrap();
+    let (store, elsewhere) = (StoreId::parse("store-123").unwrap(), StoreId::parse("store-9").unwrap());
+    let policy = "store = \"store-123\"\nmode = \"enforce\"\ncurrency = \"USD\"\n[limits]\nmax_cart_value = \"250.00 USD\"\n\
+        max_quantity = 3\n[velocity]\norders_per_hour = 10\n[catalog]\nallow = [\"shopify:variant:*\"]\ndeny = [\"shopify:variant:999*\"]\n";
+    let policy = Policy::parse(policy).unwrap();
+    let presets = built_in().unwrap();
+    let preset = presets.get("oneshot-json").unwrap();
+    let (cart, other) = (facts(preset, CART), facts(preset, &CART.replace("\"quantity\":1", "\"quantity\":2")));
+    let right = Question {
+        token: &token,
+        store: &store,
+        needs: Scope::AgentExec,
+        policy: &policy,
+        listing: Listing::NoCatalog,
+        orders_last_hour: 0,
+        now: NOW,
+    };
+    let cases = [
+        ("allowed", right, &cart),
+        ("denied: other store", Question { store: &elsewhere, ..right }, &cart),
+        ("denied: other cart", right, &other),
+        ("denied: not listed", Question { listing: Listing::NotListed, ..right }, &cart),
+        ("denied: velocity", Question { orders_last_hour: 10, ..right }, &cart),
+    ];
+    let mut group = c.benchmark_group("decide");
+    for (name, question, cart) in cases {
+        let allowed = matches!(decide(&question, Facts::Known(cart)), Decision::Allow(_));
+        assert_eq!(allowed, name == "allowed", "{name}");
+        group.bench_function(name, |b| b.iter(|| decide(black_box(&question), Facts::Known(black_box(cart)))));
+    }
+    group.bench_function("read the cart", |b| b.iter(|| facts(preset, black_box(CART))));
+    group.finish();
+}
+
+criterion_group!(benches, judgements);
+criterion_main!(benches);

@@ -1,0 +1,218 @@
+//! The way of every request: its method, its key, its allowance, its version, its body. What goes
+//! wrong on the way is answered here, and every answer carries the allowance.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::Request;
+use axum::response::Response;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method};
+use serde::Serialize;
+use tokio::sync::SemaphorePermit;
+use utoipa::ToSchema;
+
+use crate::clock::Monotonic;
+use crate::keystore::agents::ApiKey;
+use crate::model::ids::TraceId;
+use crate::model::reason::{Fault, ReasonCode};
+use crate::model::time::Timestamp;
+use crate::protocol::deny::Refusal;
+use crate::quota::allowance::{Standing, Verdict};
+use crate::telemetry::metrics::code_class;
+
+use super::Api;
+use super::members;
+use super::respond::{Reply, respond};
+
+/// Longest body of a call; the catalog has its own.
+pub(super) const BODY_MAX: usize = 64 * 1024;
+/// A body that takes longer is given up.
+const BODY_TIME: Duration = Duration::from_secs(15);
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const ACCEPT_VERSION: HeaderName = HeaderName::from_static("accept-version");
+
+/// One place of the API.
+pub(super) struct Endpoint {
+    /// Its name in metrics.
+    pub name: &'static str,
+    /// The methods that it has; none: whatever the method, it is not there.
+    pub methods: &'static [Method],
+    pub body_max: usize,
+}
+
+impl Endpoint {
+    /// One that needs a key and takes a body.
+    pub const fn keyed(name: &'static str, methods: &'static [Method]) -> Self {
+        Self { name, methods, body_max: BODY_MAX }
+    }
+
+    /// One that anybody may read.
+    pub const fn open(name: &'static str, methods: &'static [Method]) -> Self {
+        Self { name, methods, body_max: 0 }
+    }
+}
+
+/// A version of the published contract.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, ToSchema)]
+pub(super) enum Version {
+    #[serde(rename = "1.0")]
+    V1_0,
+    #[serde(rename = "1.5")]
+    V1_5,
+}
+
+impl Version {
+    pub const ALL: [Self; 2] = [Self::V1_0, Self::V1_5];
+    pub const NEWEST: Self = Self::V1_5;
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::V1_0 => "1.0",
+            Self::V1_5 => "1.5",
+        }
+    }
+
+    /// What the caller asks for; the newest when it does not say.
+    fn of(headers: &HeaderMap) -> Result<Self, Refusal> {
+        let Some(asked) = headers.get(&ACCEPT_VERSION) else { return Ok(Self::NEWEST) };
+        let found = Self::ALL.into_iter().find(|version| asked == version.as_str());
+        let message = "`Accept-Version` must be `1.0` or `1.5`, or be left out";
+        found.ok_or_else(|| Refusal::malformed(400, "Accept-Version", message))
+    }
+}
+
+/// Who calls, once all of the call is here.
+pub(super) struct Caller {
+    pub key: Arc<ApiKey>,
+    pub trace: TraceId,
+    pub version: Version,
+    /// The call's one instant, read after its body was complete.
+    pub now: Timestamp,
+}
+
+/// What is known of a request while it is answered.
+pub(super) struct Visit {
+    pub trace: TraceId,
+    pub version: Version,
+    /// What the allowance headers say.
+    pub standing: Standing,
+    pub endpoint: &'static Endpoint,
+    started: Monotonic,
+}
+
+impl Visit {
+    fn new(api: &Api, endpoint: &'static Endpoint) -> Self {
+        let clock = &api.authority.clock;
+        Self {
+            trace: TraceId::random(),
+            version: Version::NEWEST,
+            standing: Standing::unmetered(clock.now()),
+            endpoint,
+            started: clock.monotonic(),
+        }
+    }
+
+    fn end(&self, api: &Api, outcome: Result<Reply, Refusal>) -> Response {
+        let response = respond(self, outcome);
+        let (metrics, clock) = (&api.authority.metrics, &api.authority.clock);
+        let name = self.endpoint.name;
+        metrics.api_requests.with_label_values(&[name, code_class(response.status().as_u16())]).inc();
+        let seconds = clock.monotonic().seconds_since(self.started);
+        metrics.http_duration.with_label_values(&["api", name]).observe(seconds);
+        response
+    }
+}
+
+/// Answers a call that needs a key.
+pub(super) async fn keyed<F, Fut>(api: Arc<Api>, endpoint: &'static Endpoint, request: Request, handle: F) -> Response
+where
+    F: FnOnce(Arc<Api>, Caller, Bytes) -> Fut,
+    Fut: Future<Output = Result<Reply, Refusal>>,
+{
+    let mut visit = Visit::new(&api, endpoint);
+    let (head, body) = request.into_parts();
+    let outcome = async {
+        method_of(endpoint, &head.method)?;
+        let key = authenticate(&api, &head.headers)?;
+        visit.standing = charge(&api, &key).map_err(|(standing, refusal)| {
+            visit.standing = standing;
+            refusal
+        })?;
+        visit.version = Version::of(&head.headers)?;
+        let _room = room(&api, endpoint)?;
+        members::content_type(&head.headers)?;
+        let reading = members::read_body(&head.headers, body, endpoint.body_max);
+        let body = tokio::time::timeout(BODY_TIME, reading).await.map_err(|_elapsed| {
+            Refusal::malformed(408, "body", format!("the body was not complete within {} s", BODY_TIME.as_secs()))
+        })??;
+        let caller = Caller { key, trace: visit.trace, version: visit.version, now: api.authority.clock.now() };
+        handle(api.clone(), caller, body).await
+    }
+    .await;
+    visit.end(&api, outcome)
+}
+
+/// Answers a request that anybody may make. Its body, if it has one, is not read.
+pub(super) fn open(
+    api: Arc<Api>,
+    endpoint: &'static Endpoint,
+    request: Request,
+    handle: impl FnOnce(&Api, Version) -> Result<Reply, Refusal>,
+) -> Response {
+    let mut visit = Visit::new(&api, endpoint);
+    let outcome = method_of(endpoint, request.method()).and_then(|()| {
+        visit.version = Version::of(request.headers())?;
+        handle(&api, visit.version)
+    });
+    visit.end(&api, outcome)
+}
+
+/// HEAD is a GET whose answer's body is left out.
+fn method_of(endpoint: &Endpoint, method: &Method) -> Result<(), Refusal> {
+    let has = |method: &Method| endpoint.methods.contains(method);
+    if endpoint.methods.is_empty() || has(method) || (method == Method::HEAD && has(&Method::GET)) {
+        return Ok(());
+    }
+    let methods: Vec<_> = endpoint.methods.iter().map(Method::as_str).collect();
+    Err(Refusal::malformed(405, "method", format!("this path answers {}", methods.join(", "))))
+}
+
+/// One answer, whatever is wrong with the key.
+fn authenticate(api: &Api, headers: &HeaderMap) -> Result<Arc<ApiKey>, Refusal> {
+    let mut sent = headers.get_all(&API_KEY).iter();
+    let only = sent.next().filter(|_| sent.next().is_none());
+    let known = only.and_then(|value| value.to_str().ok()).and_then(|text| api.keys.snapshot().authenticate(text));
+    known.ok_or_else(|| Refusal::fault(Fault::Unauthorized))
+}
+
+fn charge(api: &Api, key: &ApiKey) -> Result<Standing, (Standing, Refusal)> {
+    let allowance = key.terms.allowance;
+    let now = api.authority.clock.now();
+    match api.allowances.take(&key.id, allowance.per_minute, allowance.per_month, now) {
+        Verdict::Granted(standing) => Ok(standing),
+        Verdict::Exceeded { standing, window, retry_after_s } => {
+            api.authority.metrics.api_rate_limited.with_label_values(&[window.as_str()]).inc();
+            let refusal = Refusal {
+                rule: Some(format!("allowance.{}", window.as_str())),
+                limit: Some(standing.limit.to_string()),
+                retry_after_s: u64::try_from(retry_after_s).ok(),
+                ..Refusal::reason(ReasonCode::RateLimited)
+            };
+            Err((standing, refusal))
+        }
+    }
+}
+
+/// Large bodies wait for nobody: when enough are being read, the next one comes back later.
+fn room<'a>(api: &'a Api, endpoint: &Endpoint) -> Result<Option<SemaphorePermit<'a>>, Refusal> {
+    if endpoint.body_max <= BODY_MAX {
+        return Ok(None);
+    }
+    api.large_bodies.try_acquire().map(Some).map_err(|_none_left| Refusal {
+        message: Some("enough large bodies are being read; try again shortly".to_owned()),
+        rule: Some("allowance.large_bodies".to_owned()),
+        retry_after_s: Some(1),
+        ..Refusal::reason(ReasonCode::RateLimited)
+    })
+}

@@ -1,0 +1,96 @@
+//! `POST /agents/v1/exec/validate`: a merchant without a gateway burns a token.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use bytes::Bytes;
+use http::Method;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::authority::{Refused, Stage};
+use crate::decide::Denial;
+use crate::keystore::agents::Role;
+use crate::model::ids::{StoreId, TraceId};
+use crate::model::json::Value;
+use crate::model::reason::ReasonCode;
+use crate::protocol::deny::Refusal;
+use crate::token::verify::Presented;
+
+use super::edge::{self, Caller, Endpoint, Version};
+use super::members::{self, Members};
+use super::respond::Reply;
+use super::schema;
+use super::{Api, access};
+
+const ENDPOINT: Endpoint = Endpoint::keyed("validate", &[Method::POST]);
+
+/// The token was valid and is now used up.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Validated {
+    #[schema(example = true)]
+    allowed: bool,
+    #[serde(rename = "permyx_protocol_version")]
+    version: Version,
+    /// Always null here.
+    reason_code: Option<&'static str>,
+    #[schema(example = true)]
+    token_consumed: bool,
+    #[schema(value_type = String)]
+    trace_id: TraceId,
+}
+
+/// Burn a token: whoever gets `allowed: true` may execute its intent once. A merchant uses this or
+/// the gateway for one purchase, never both.
+#[utoipa::path(
+    post, path = "/agents/v1/exec/validate", tag = "execution", security(("apiKey" = [])),
+    request_body = schema::ValidateRequest,
+    responses(
+        (status = 200, description = "Allowed and burned", body = Validated),
+        (status = 403, description = "Denied, with the reason code", body = schema::Refused),
+        (status = 409, description = "Another call with this token is under way", body = schema::Refused),
+        (status = "4XX", description = "Malformed, unknown key, allowance used up", body = schema::Refused),
+        (status = "5XX", description = "Could not be decided: nothing was burned", body = schema::Refused),
+    )
+)]
+pub(super) async fn validate(State(api): State<Arc<Api>>, request: Request) -> Response {
+    edge::keyed(api, &ENDPOINT, request, judge).await
+}
+
+async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refusal> {
+    access::role(&caller.key, &[Role::Agent, Role::Merchant])?;
+    let object = members::object(&body)?;
+    let members = Members::of(&object);
+    let store = members.parsed("storeId", StoreId::parse)?;
+    let token = token(&members)?;
+    members.optional_texts("checkoutContext", &["cartToken", "checkoutId"])?;
+    access::store(&caller.key, &store)?;
+    let call = api.call(caller.trace, caller.now, Stage::Validate, &store);
+    let Some(token) = token else {
+        let refused = Refused::from(Denial::of(ReasonCode::NoToken));
+        api.authority.refuse(&call, None, &refused);
+        return Err(refused.refusal());
+    };
+    let validated = api.authority.validate(&call, token, access::holder(&caller.key)).await;
+    validated.map_err(|refused| refused.refusal())?;
+    Reply::json(&Validated {
+        allowed: true,
+        version: caller.version,
+        reason_code: None,
+        token_consumed: true,
+        trace_id: caller.trace,
+    })
+}
+
+/// `executionToken`. Leaving it out is malformed; a merchant that passes on what an agent did not
+/// send (`null` or an empty text) is told NO_TOKEN.
+pub(super) fn token<'o>(members: &Members<'o, '_>) -> Result<Option<Presented<'o>>, Refusal> {
+    if *members.required("executionToken")? == Value::Null {
+        return Ok(None);
+    }
+    let text = members.text("executionToken")?;
+    let too_long = |why| Refusal { status: 431, ..members.wrong("executionToken", format!("is too long: {why}")) };
+    if text.is_empty() { Ok(None) } else { Presented::new(text).map(Some).map_err(too_long) }
+}

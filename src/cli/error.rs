@@ -1,0 +1,107 @@
+//! How a command ends when it does not succeed: a sentence with its causes, and a stable exit code.
+
+use std::fmt;
+
+use crate::authority::policies::NotTaken;
+use crate::boot::BootError;
+use crate::config::ConfigError;
+use crate::keystore::KeystoreError;
+use crate::net::client::ClientError;
+
+/// The exit codes. Scripts depend on them; 0 is success.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Exit {
+    /// Refused, or something was found that is not right.
+    Finding = 1,
+    /// The command line asks for something that cannot be.
+    Usage = 2,
+    /// It cannot be said, or was not done to the end.
+    Incomplete = 3,
+    /// Nobody answers.
+    Unreachable = 4,
+}
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("the keys cannot be used")]
+    Keys(#[from] KeystoreError),
+    #[error("the answer cannot be written")]
+    Output(#[from] std::io::Error),
+    #[error("no answer from `{url}`: is `permyx dev` or `permyx serve` running there?")]
+    NoAnswer { url: String, source: ClientError },
+    #[error("`{url}` answered with status {status} and not as a Permyx API does: check --url")]
+    NotPermyx { url: String, status: u16 },
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    #[error("cannot start")]
+    Boot(#[from] BootError),
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error("{0}")]
+    Policies(#[from] NotTaken),
+    #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
+    NotAKey(&'static str),
+}
+
+/// What the API says of a refusal.
+#[derive(Debug)]
+pub struct Refusal {
+    pub status: u16,
+    pub code: String,
+    pub message: String,
+    /// What to do next.
+    pub next: Option<String>,
+    pub trace: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)?;
+        if let Some(next) = &self.next {
+            write!(f, "\n  next: {next}")?;
+        }
+        if let Some(trace) = &self.trace {
+            write!(f, "\n  trace: {trace}")?;
+        }
+        Ok(())
+    }
+}
+
+impl CliError {
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Keys(
+                KeystoreError::HasSigningKey(_)
+                | KeystoreError::NoSuchApiKey(_)
+                | KeystoreError::TooManySigningKeys(_)
+                | KeystoreError::TooManyApiKeys(_),
+            ) => Exit::Finding,
+            Self::Keys(KeystoreError::NeedsStores(_) | KeystoreError::NotASecret) | Self::NotAKey(_) => Exit::Usage,
+            Self::Keys(_) | Self::Output(_) => Exit::Incomplete,
+            Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
+            Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
+            Self::Config(_) | Self::Policies(_) => Exit::Finding,
+            Self::Boot(_) => Exit::Usage,
+            Self::Refused(refusal) if refusal.status < 500 => Exit::Finding,
+            Self::Refused(_) => Exit::Incomplete,
+        }
+    }
+
+    /// The sentence and what caused it, each cause on its own line.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = format!("error: {self}");
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let because = error.to_string();
+            // A transparent error is its own cause: it is told once.
+            if !text.ends_with(&because) {
+                text.push_str(&format!("\n  because: {because}"));
+            }
+            cause = error.source();
+        }
+        text
+    }
+}

@@ -1,0 +1,153 @@
+//! Events in words. A sentence says who did what and what follows from it, so that it can be read
+//! aloud to somebody who does not know the codes.
+
+use crate::evidence::{Body, Data};
+use crate::model::event::EventKind;
+use crate::model::reason::ReasonCode;
+
+/// A text of others without what could move a cursor or turn the direction of writing.
+#[must_use]
+pub fn plain(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().map(|c| if steers(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// What an event says.
+pub fn sentence(body: &Body<'_>) -> String {
+    let data = &body.data;
+    let Some(kind) = body.kind() else { return format!("An event of a newer version: {}.", plain(body.name())) };
+    match kind {
+        EventKind::ExecutionAuthorized => format!("Permyx authorised {}.", purchase(data)),
+        EventKind::ExecutionDenied => denied(data),
+        EventKind::ExecutionExpired => "The token was presented after it had expired. Refused.".to_owned(),
+        EventKind::ExecutionReplayDetected => {
+            "The token was presented again. Refused, because a token is good for one purchase.".to_owned()
+        }
+        EventKind::ExecutionReserved => reserved(data),
+        EventKind::ExecutionValidated => validated(data),
+        EventKind::ExecutionReleased => released(data),
+        EventKind::ExecutionIndeterminate => format!(
+            "The request was sent to the store and no complete answer came back{}. It is never sent again, and the \
+             token stays used up.",
+            because(data)
+        ),
+        EventKind::ExecutionObserved => observed(data),
+        EventKind::ExecutionBypassed => {
+            format!("The request passed unjudged, as the policy wants during an outage{}.", because(data))
+        }
+        EventKind::OrderObserved => order(data),
+        EventKind::PolicyActivated => "A policy came into force.".to_owned(),
+        EventKind::PolicyRejected => format!("A changed policy was not taken{}.", because(data)),
+        EventKind::KeyCreated => "A signing key was made.".to_owned(),
+        EventKind::KeyRetired => "A signing key was retired.".to_owned(),
+        EventKind::AgentKeyCreated => "An API key was made.".to_owned(),
+        EventKind::AgentKeyRevoked => "An API key was revoked.".to_owned(),
+        EventKind::EvidenceGap => format!("Evidence is missing here{}.", because(data)),
+        EventKind::SystemStarted => "The program started.".to_owned(),
+        EventKind::SystemStopped => "The program stopped.".to_owned(),
+    }
+}
+
+/// `1 × V at 29.90 USD for agent ak_1`.
+fn purchase(data: &Data<'_>) -> String {
+    let variant = data.variant_id.as_deref().map_or_else(|| "a purchase".to_owned(), plain);
+    let quantity = data.quantity.map(|quantity| format!("{quantity} × ")).unwrap_or_default();
+    let price = data.price.as_deref().map(|price| format!(" at {}", plain(price))).unwrap_or_default();
+    format!("{quantity}{variant}{price}{}", for_agent(data))
+}
+
+fn for_agent(data: &Data<'_>) -> String {
+    data.agent_id.map(|agent| format!(" for agent {}", plain(agent))).unwrap_or_default()
+}
+
+fn on_route(data: &Data<'_>) -> String {
+    data.route.as_deref().map(|route| format!(" on route {}", plain(route))).unwrap_or_default()
+}
+
+fn because(data: &Data<'_>) -> String {
+    data.cause.as_deref().map(|cause| format!(" ({})", plain(cause))).unwrap_or_default()
+}
+
+fn denied(data: &Data<'_>) -> String {
+    let what = match data.stage {
+        Some("authorize") => format!("Permyx did not authorise {}", purchase(data)),
+        Some("validate") => "The token was presented for validation and refused".to_owned(),
+        _ => format!("The request{} was refused", on_route(data)),
+    };
+    format!("{what}: {}.", reason(data.reason_code).or(data.cause.as_deref().map(plain)).unwrap_or_default())
+}
+
+/// What a reason code means.
+fn reason(code: Option<&str>) -> Option<String> {
+    let code = code?;
+    let known = ReasonCode::ALL.into_iter().find(|reason| reason.as_str() == code);
+    Some(known.map_or_else(|| plain(code), |reason| reason.message().to_owned()))
+}
+
+fn reserved(data: &Data<'_>) -> String {
+    let unverified = match data.cause.as_deref() {
+        Some("price:unverified") => " No catalog confirms the price.",
+        _ => "",
+    };
+    format!(
+        "What is being bought is what was authorised{}, and the token is reserved for it.{unverified}",
+        on_route(data)
+    )
+}
+
+fn validated(data: &Data<'_>) -> String {
+    if data.stage == Some("validate") {
+        return "The token was used up by a call of validate.".to_owned();
+    }
+    let answered = data
+        .http_status
+        .map(|status| format!("The store answered {status}"))
+        .unwrap_or("The store answered".to_owned());
+    let meaning = match data.cause.as_deref() {
+        Some("committed") => ": the purchase is made".to_owned(),
+        Some("pending") => ": it has not decided yet".to_owned(),
+        Some("failed") => ": no purchase was made, as far as its answer tells".to_owned(),
+        Some("answer_truncated") => ", and its answer broke off".to_owned(),
+        Some("answer_encoded") => ", and its answer was compressed and not read".to_owned(),
+        _ => because(data),
+    };
+    let gone = if data.client_gone { " The caller had left by then." } else { "" };
+    format!("{answered}{meaning}. The token is used up.{gone}")
+}
+
+fn released(data: &Data<'_>) -> String {
+    let what = match data.cause.as_deref() {
+        Some("not_sent") => "The store could not be reached and nothing was sent to it".to_owned(),
+        Some("not_executed") => "The store answered that it executed nothing".to_owned(),
+        _ => format!("Nothing was executed{}", because(data)),
+    };
+    format!("{what}. The token is unused.")
+}
+
+fn observed(data: &Data<'_>) -> String {
+    let caller = match (data.token_id, data.agent_signal) {
+        (Some(_), _) => format!("A request with a token{}", for_agent(data)),
+        (None, Some("ua")) => format!("A request without a token, from what calls itself an agent{}", because(data)),
+        (None, Some("signature")) => "A request without a token, which claims an agent's signature".to_owned(),
+        (None, _) => "A request without a token".to_owned(),
+    };
+    let passed = format!("{caller}, passed{}.", on_route(data));
+    match (data.would_deny, data.enforcement) {
+        (Some("NO_TOKEN"), _) | (None, Some("enforce")) => passed,
+        (Some(_), _) => {
+            let reason = reason(data.would_deny).unwrap_or_default();
+            format!("{passed} Enforcement would have refused it: {reason}.")
+        }
+        (None, _) => format!("{passed} Enforcement would have let it pass too."),
+    }
+}
+
+fn order(data: &Data<'_>) -> String {
+    let id = data.order_id.as_deref().map(plain).unwrap_or_default();
+    let status = data.order_status.as_deref().map(|status| format!(", status {}", plain(status))).unwrap_or_default();
+    let total = data.order_total.as_deref().map(|total| format!(", total {}", plain(total))).unwrap_or_default();
+    format!("The store gave order {id}{status}{total}.")
+}

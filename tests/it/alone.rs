@@ -1,0 +1,144 @@
+//! `permyx gateway` by itself: where its keys come from, TLS, and what it refuses to start with.
+
+use std::sync::{Arc, Mutex};
+
+use permyx::clock::Clock;
+use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
+use permyx::model::intent::{Intent, Quantity};
+use permyx::model::money::Price;
+use permyx::model::scope::Scope;
+use permyx::token::issue::{Grant, Lifetime, issue};
+use permyx::token::keys::{SigningKey, key_set};
+
+use crate::support::dir::TempDir;
+use crate::support::http::{Answer, post};
+use crate::support::merchant::{Merchant, Reply};
+use crate::support::program::{Program, run};
+
+const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
+
+fn token(key: &SigningKey) -> String {
+    let agent = AgentId::parse("ak_alone").unwrap();
+    let intent = Intent {
+        store: StoreId::parse("store-123").unwrap(),
+        variant: VariantId::parse("shopify:variant:123456").unwrap(),
+        quantity: Quantity::new(1).unwrap(),
+        price: Price::parse_text("29.99 USD").unwrap(),
+        scope: Scope::AgentExec,
+    };
+    let (jti, issued, lifetime) = (Jti::random(), Clock::system().now(), Lifetime::MAX);
+    issue(key, &Grant { intent: &intent, agent: &agent, product: None, jti, issued, lifetime }).unwrap().text
+}
+
+fn set_of(keys: &[&SigningKey]) -> String {
+    serde_json::to_string(&key_set(keys.iter().map(|key| key.public()))).unwrap()
+}
+
+/// A configuration with one guarded checkout.
+fn config(dir: &TempDir, merchant: &Merchant, keys: &str, gateway: &str) -> String {
+    dir.write("policies/store-123.toml", "store = \"store-123\"\nmode = \"enforce\"\n");
+    let text = format!(
+        "[gateway]\nlisten = \"127.0.0.1:0\"\n{gateway}\n[[gateway.routes]]\nname = \"checkout\"\npath = \"/checkout\"\n\
+         preset = \"oneshot-json\"\nstore = \"store-123\"\nupstream = \"{}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n\
+         [ledger]\nsingle_instance = true\n[policies]\ndir = \"policies\"\n[keys]\n{keys}\n",
+        merchant.url()
+    );
+    dir.write("permyx.toml", &text).to_str().unwrap().to_owned()
+}
+
+fn buy(program: &Program, token: &str) -> Answer {
+    let header = format!("Permyx-Execution-Token: {token}");
+    post(program.address("gateway"), "/checkout", &[&header], CART)
+}
+
+#[test]
+fn keys_come_from_a_url_and_the_last_good_set_stays() {
+    let (known, unknown) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+    let answer = Arc::new(Mutex::new((200, set_of(&[&known]))));
+    let served = answer.clone();
+    let issuer = Merchant::start(move |_| {
+        let (status, body) = served.lock().unwrap().clone();
+        Reply::json(status, &body)
+    });
+    let (dir, merchant) = (TempDir::new(), Merchant::selling());
+    let file = config(&dir, &merchant, &format!("jwks_url = \"{}/jwks.json\"", issuer.url()), "");
+    let program = Program::start(dir.path(), &["gateway", "--config", &file]);
+    assert_eq!(buy(&program, &token(&known)).status, 200);
+    for broken in [(500, String::new()), (200, "{".to_owned()), (200, r#"{"keys":[]}"#.to_owned())] {
+        *answer.lock().unwrap() = broken;
+        for _ in 0..20 {
+            let answer = buy(&program, &token(&unknown));
+            assert_eq!((answer.status, answer.json()["reasonCode"].as_str()), (403, Some("INVALID_SIGNATURE")));
+        }
+        assert_eq!(buy(&program, &token(&known)).status, 200);
+    }
+    let asked = issuer.recorded().len();
+    assert!(asked <= 2, "60 tokens with an unknown key made {asked} requests to the issuer");
+    assert_eq!(merchant.recorded().len(), 4);
+}
+
+#[test]
+fn the_listener_speaks_tls_where_it_is_given_a_certificate() {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (dir, merchant, key) = (TempDir::new(), Merchant::selling(), SigningKey::generate().unwrap());
+    dir.write("chain.pem", &made.cert.pem());
+    dir.write("key.pem", &made.signing_key.serialize_pem());
+    dir.write("jwks.json", &set_of(&[&key]));
+    let tls = "[gateway.tls]\ncertificate = \"chain.pem\"\nkey = \"key.pem\"";
+    let file = config(&dir, &merchant, "jwks_file = \"jwks.json\"", tls);
+    let program = Program::start(dir.path(), &["gateway", "--config", &file]);
+    let url = program.said("gateway");
+    assert!(url.starts_with("https://127.0.0.1:"), "{url}");
+    let roots = permyx::net::tls::roots(&dir.path().join("chain.pem")).unwrap();
+    let client = permyx::net::client::Client::trusting(roots, permyx::net::client::Limits::default()).unwrap();
+    let mut headers = http::HeaderMap::new();
+    headers.insert("content-type", "application/json".parse().unwrap());
+    headers.insert("permyx-execution-token", token(&key).parse().unwrap());
+    let url = url.replace("127.0.0.1", "localhost") + "/checkout";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let answer = runtime.block_on(client.post(&url, headers, CART.into())).unwrap();
+    assert_eq!(answer.status, 200);
+    assert_eq!(merchant.recorded().len(), 1);
+}
+
+/// What stands on standard error when the program does not start.
+fn refusal(dir: &TempDir, args: &[&str]) -> String {
+    let output = run(dir.path(), args);
+    assert_eq!(output.status.code(), Some(2));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn it_does_not_start_with_a_promise_that_it_cannot_keep() {
+    let (dir, merchant) = (TempDir::new(), Merchant::selling());
+    let file = config(&dir, &merchant, "jwks_file = \"jwks.json\"", "");
+    let shared = std::fs::read_to_string(&file).unwrap().replace("single_instance = true", "single_instance = false");
+    dir.write("shared.toml", &shared);
+    assert!(refusal(&dir, &["gateway", "--config", "shared.toml"]).contains("ledger.single_instance = true"));
+    dir.write("keyless.toml", &std::fs::read_to_string(&file).unwrap().replace("jwks_file = \"jwks.json\"", ""));
+    assert!(refusal(&dir, &["gateway", "--config", "keyless.toml"]).contains("keys.jwks_url"));
+}
+
+#[test]
+fn other_machines_are_not_served_without_tls() {
+    let dir = TempDir::new();
+    dir.write("permyx.toml", "[api]\nlisten = \"0.0.0.0:0\"\n[ops]\nlisten = \"127.0.0.1:0\"\n");
+    let said = refusal(&dir, &["serve", "--config", "permyx.toml"]);
+    assert!(said.contains("without TLS") && said.contains("api.insecure = true"), "{said}");
+}
+
+#[test]
+fn a_busy_port_is_named_with_the_flag_that_changes_it() {
+    let busy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    let free = "127.0.0.1:0";
+    let dir = TempDir::new();
+    for flag in ["--gateway-listen", "--api-listen", "--merchant-listen", "--ops-listen"] {
+        let mut args = vec!["dev", "--data", "data"];
+        for other in ["--gateway-listen", "--api-listen", "--merchant-listen", "--ops-listen"] {
+            args.extend([other, if other == flag { address.as_str() } else { free }]);
+        }
+        let said = refusal(&dir, &args);
+        assert!(said.contains(flag) && said.contains(&address), "{said}");
+    }
+}
