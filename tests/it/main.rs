@@ -13,6 +13,8 @@ mod catalog;
 /// What anybody may read of the API.
 #[cfg(feature = "control-plane")]
 mod discover;
+/// What the merchant's end of a purchase can do, and what becomes of the token.
+mod exchange;
 /// The promises of the gate, seen from both sides of it.
 mod gate;
 /// That the helpers of these tests tell the truth.
