@@ -94,9 +94,6 @@ impl Incoming {
                 if let Some(head) = parse_head(&mut self.buffer, request_method)? {
                     break head;
                 }
-                if self.buffer.len() > HEAD_MAX {
-                    return Err(AnswerFault::Malformed);
-                }
                 self.fill().await?;
             };
             match head.status {
@@ -217,9 +214,9 @@ fn parse_head(buffer: &mut BytesMut, request_method: &str) -> Result<Option<Answ
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
     let length = match answer.parse(buffer) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(AnswerFault::Malformed),
+        Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
+        Ok(httparse::Status::Partial) if buffer.len() <= HEAD_MAX => return Ok(None),
+        _ => return Err(AnswerFault::Malformed),
     };
     let status = answer.code.filter(|code| (100..1000).contains(code)).ok_or(AnswerFault::Malformed)?;
     let headers: Vec<_> =

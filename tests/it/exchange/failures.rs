@@ -114,7 +114,7 @@ fn a_truncated_answer_stays_truncated_and_burns() {
 
 #[test]
 fn an_answer_that_two_could_read_differently_is_no_answer() {
-    for word in ["101", "two-lengths", "gzip-coding", "nonsense", "many-103"] {
+    for word in ["101", "two-lengths", "gzip-coding", "long-head", "nonsense", "many-103"] {
         let (target, token) = (format!("/any?{word}"), STAND.gateway.token("any"));
         let answer = buy(&target, &token).unwrap().unwrap();
         assert_eq!(answer.status, 502, "{word}: {}", answer.text());
