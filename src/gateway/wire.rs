@@ -47,6 +47,12 @@ impl AnswerHead {
         self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
     }
 
+    /// True when `Connection` names this header: it is for us and goes no further.
+    #[must_use]
+    pub fn nominates(&self, name: &str) -> bool {
+        connection_options(&self.headers).any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
     /// True when the length of the body is not told in the head.
     #[must_use]
     pub fn is_unbounded(&self) -> bool {
@@ -255,10 +261,12 @@ fn framing(headers: &[(String, Bytes)], status: u16, method: &str) -> Result<(Fr
 }
 
 fn says_close(headers: &[(String, Bytes)]) -> bool {
+    connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
+}
+
+fn connection_options(headers: &[(String, Bytes)]) -> impl Iterator<Item = &[u8]> {
     let connection = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
-    connection
-        .flat_map(|(_, value)| value.split(|b| *b == b','))
-        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    connection.flat_map(|(_, value)| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// How far a write got before it failed.

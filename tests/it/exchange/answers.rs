@@ -35,6 +35,9 @@ pub fn script(target: &str) -> Vec<u8> {
         "big-chunks" => {
             chunked(&big().as_bytes().chunks(50_000).map(|c| std::str::from_utf8(c).unwrap()).collect::<Vec<_>>())
         }
+        "hops" => headed(
+            "Keep-Alive: timeout=5\r\nProxy-Authenticate: Basic\r\nConnection: X-Hop\r\nX-Hop: 1\r\nX-End: 1\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2",
+        ),
         _ => plain,
     };
     text.into_bytes()
@@ -110,6 +113,20 @@ fn the_order_is_read_from_answers_of_every_framing() {
         let events = STAND.gateway.events_of(trace(&answer));
         let end = events.iter().find(|event| event["data"]["eventType"] == "execution.validated").unwrap();
         assert_eq!(end["data"]["orderId"], order, "{word}");
+    }
+}
+
+#[test]
+fn what_belongs_to_one_hop_stays_on_it() {
+    let bought = buy("/any?hops", &STAND.gateway.token("any")).unwrap().unwrap();
+    let unguarded = post(STAND.gateway.address(), "/any?hops", &[], MUG);
+    for (lane, answer) in [("bought", bought), ("unguarded", unguarded)] {
+        let cookies = answer.headers.iter().filter(|(name, _)| name == "set-cookie");
+        let cookies: Vec<_> = cookies.map(|(_, value)| value.as_str()).collect();
+        assert_eq!((answer.header("x-end"), cookies), (Some("1"), vec!["a=1", "b=2"]), "{lane}");
+        for name in ["keep-alive", "proxy-authenticate", "x-hop"] {
+            assert_eq!(answer.header(name), None, "{lane}: {name}");
+        }
     }
 }
 
