@@ -47,6 +47,12 @@ impl AnswerHead {
         self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
     }
 
+    /// True when `Connection` names this header: it is for us and goes no further.
+    #[must_use]
+    pub fn nominates(&self, name: &str) -> bool {
+        connection_options(&self.headers).any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+    }
+
     /// True when the length of the body is not told in the head.
     #[must_use]
     pub fn is_unbounded(&self) -> bool {
@@ -93,9 +99,6 @@ impl Incoming {
             let head = loop {
                 if let Some(head) = parse_head(&mut self.buffer, request_method)? {
                     break head;
-                }
-                if self.buffer.len() > HEAD_MAX {
-                    return Err(AnswerFault::Malformed);
                 }
                 self.fill().await?;
             };
@@ -217,9 +220,9 @@ fn parse_head(buffer: &mut BytesMut, request_method: &str) -> Result<Option<Answ
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
     let length = match answer.parse(buffer) {
-        Ok(httparse::Status::Complete(length)) => length,
-        Ok(httparse::Status::Partial) => return Ok(None),
-        Err(_) => return Err(AnswerFault::Malformed),
+        Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
+        Ok(httparse::Status::Partial) if buffer.len() <= HEAD_MAX => return Ok(None),
+        _ => return Err(AnswerFault::Malformed),
     };
     let status = answer.code.filter(|code| (100..1000).contains(code)).ok_or(AnswerFault::Malformed)?;
     let headers: Vec<_> =
@@ -258,10 +261,12 @@ fn framing(headers: &[(String, Bytes)], status: u16, method: &str) -> Result<(Fr
 }
 
 fn says_close(headers: &[(String, Bytes)]) -> bool {
+    connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
+}
+
+fn connection_options(headers: &[(String, Bytes)]) -> impl Iterator<Item = &[u8]> {
     let connection = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
-    connection
-        .flat_map(|(_, value)| value.split(|b| *b == b','))
-        .any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+    connection.flat_map(|(_, value)| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// How far a write got before it failed.

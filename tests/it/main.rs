@@ -14,6 +14,10 @@ mod catalog;
 /// What anybody may read of the API.
 #[cfg(feature = "control-plane")]
 mod discover;
+/// What the merchant's end of a purchase can do, and what becomes of the token.
+mod exchange;
+/// The promises of the gate, seen from both sides of it.
+mod gate;
 /// That the helpers of these tests tell the truth.
 mod harness;
 /// `introspect`: looking without burning.
@@ -22,6 +26,8 @@ mod introspect;
 /// `observe`: what is told is recorded.
 #[cfg(feature = "control-plane")]
 mod observe;
+/// Exactly once, under load and through a kill.
+mod once;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.

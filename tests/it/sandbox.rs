@@ -1,37 +1,13 @@
 //! The sandbox merchant over real connections: it counts what it executes, exactly, and fast.
 
-use std::net::SocketAddr;
-
-use permyx::sandbox::Sandbox;
-use tokio::sync::oneshot;
-
+use crate::support::gateway::MUG;
 use crate::support::http::{get, post, request};
 use crate::support::load;
-
-const MUG: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
-
-/// A sandbox in this process; it ends when the value is dropped.
-struct Running {
-    address: SocketAddr,
-    runtime: tokio::runtime::Runtime,
-    stop: Option<oneshot::Sender<()>>,
-    served: tokio::task::JoinHandle<std::io::Result<()>>,
-}
-
-fn start() -> Running {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel();
-    let served = runtime.spawn(Sandbox::serve(listener, async {
-        let _ = stopped.await;
-    }));
-    Running { address, runtime, stop: Some(stop), served }
-}
+use crate::support::shop::Shop;
 
 #[test]
 fn a_purchase_is_confirmed_counted_and_found_again() {
-    let shop = start();
+    let shop = Shop::open();
     let items = get(shop.address, "/items").json();
     assert_eq!(items["items"][0]["variant"], "shopify:variant:123456");
     assert_eq!(items["items"].as_array().unwrap().len(), 3);
@@ -48,7 +24,7 @@ fn a_purchase_is_confirmed_counted_and_found_again() {
 
 #[test]
 fn nonsense_has_a_clear_answer() {
-    let shop = start();
+    let shop = Shop::open();
     let cases = [
         ("{", 400, "bad_request"),
         ("{}", 400, "bad_request"),
@@ -68,7 +44,7 @@ fn nonsense_has_a_clear_answer() {
 
 #[test]
 fn ten_thousand_purchases_are_ten_thousand() {
-    let shop = start();
+    let shop = Shop::open();
     let report = load::run(shop.address, 8, 10_000, |_| request("POST", "/checkout", &[], MUG));
     assert_eq!((report.count(200), report.broken), (10_000, 0), "{:?}", report.statuses);
     assert_eq!(get(shop.address, "/stats").json()["executed"], 10_000);
@@ -77,10 +53,9 @@ fn ten_thousand_purchases_are_ten_thousand() {
 
 #[test]
 fn it_closes_although_a_connection_stays_open() {
-    let mut shop = start();
+    let mut shop = Shop::open();
     let mut idle = crate::support::http::Connection::open(shop.address);
     idle.send("POST /checkout HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n");
-    shop.stop.take().unwrap().send(()).unwrap();
-    shop.runtime.block_on(&mut shop.served).unwrap().unwrap();
+    shop.close();
     assert!(std::net::TcpStream::connect(shop.address).is_err());
 }

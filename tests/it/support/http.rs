@@ -184,7 +184,12 @@ pub fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Option<Answer> 
 
 /// The bytes of a well-formed request. `headers` are whole lines (`Name: value`).
 pub fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
-    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: shop.example\r\n");
+    request_to("shop.example", method, target, headers, body)
+}
+
+/// As [`request`], to this host.
+pub fn request_to(host: &str, method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
+    let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
     for header in headers {
         text.push_str(header);
         text.push_str("\r\n");

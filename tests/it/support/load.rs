@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::http::Connection;
+use super::http::{Answer, Connection};
 
 /// What came of a load.
 #[derive(Debug, Default)]
@@ -42,11 +42,22 @@ impl Report {
 /// Sends `count` requests over `connections`, each the bytes that `request` makes for its number.
 /// A connection that breaks is opened again; its request counts as broken and is not sent again.
 pub fn run(address: SocketAddr, connections: usize, count: usize, request: impl Fn(usize) -> Vec<u8> + Sync) -> Report {
+    run_seeing(address, connections, count, request, |_, _| ())
+}
+
+/// As [`run`], and shows each answer with the number of its request.
+pub fn run_seeing(
+    address: SocketAddr,
+    connections: usize,
+    count: usize,
+    request: impl Fn(usize) -> Vec<u8> + Sync,
+    see: impl Fn(usize, &Answer) + Sync,
+) -> Report {
     let next = AtomicUsize::new(0);
     let started = Instant::now();
     let mut report = Report::default();
     std::thread::scope(|scope| {
-        let worker = || scope.spawn(|| work(address, &next, count, &request));
+        let worker = || scope.spawn(|| work(address, &next, count, &request, &see));
         let workers: Vec<_> = (0..connections).map(|_| worker()).collect();
         workers.into_iter().for_each(|worker| report.add(worker.join().unwrap()));
     });
@@ -55,7 +66,13 @@ pub fn run(address: SocketAddr, connections: usize, count: usize, request: impl 
     report
 }
 
-fn work(address: SocketAddr, next: &AtomicUsize, count: usize, request: &impl Fn(usize) -> Vec<u8>) -> Report {
+fn work(
+    address: SocketAddr,
+    next: &AtomicUsize,
+    count: usize,
+    request: &impl Fn(usize) -> Vec<u8>,
+    see: &impl Fn(usize, &Answer),
+) -> Report {
     let mut report = Report::default();
     let mut connection = Connection::open(address);
     loop {
@@ -70,6 +87,7 @@ fn work(address: SocketAddr, next: &AtomicUsize, count: usize, request: &impl Fn
             Ok(Some(answer)) => {
                 report.latencies.push(sent.elapsed());
                 *report.statuses.entry(answer.status).or_default() += 1;
+                see(number, &answer);
                 answer.headers.iter().any(|(name, value)| name == "connection" && value.eq_ignore_ascii_case("close"))
             }
             Ok(None) | Err(_) => {

@@ -120,7 +120,19 @@ impl Merchant {
 
     /// As [`Self::start`], but closes each connection once it has read `read_at_most` bytes.
     pub fn start_reading(read_at_most: usize, script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self::start_on(TcpListener::bind("127.0.0.1:0").unwrap(), read_at_most, script)
+    }
+
+    /// Answers every purchase, at an address where nobody listened until now.
+    pub fn selling_at(address: SocketAddr) -> Self {
+        Self::start_on(TcpListener::bind(address).unwrap(), usize::MAX, |_| Reply::sold())
+    }
+
+    fn start_on(
+        listener: TcpListener,
+        read_at_most: usize,
+        script: impl Fn(&Recorded) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             script: Box::new(script),

@@ -4,13 +4,14 @@
 //! Every wait has a deadline ([`PATIENCE`]) and ends with an event, never with a sleep.
 
 pub mod dir;
+pub mod gateway;
 pub mod http;
 pub mod load;
 pub mod merchant;
 #[cfg(feature = "control-plane")]
 pub mod plane;
-#[expect(dead_code, reason = "the tests of the running program come with the program")]
 pub mod program;
+pub mod shop;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,229 @@
+//! The gateway under test: `permyx gateway` with routes and policies of a test's own, and the key
+//! whose tokens it takes.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use permyx::clock::Clock;
+use permyx::evidence::record::{self, Next};
+use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
+use permyx::model::intent::{Intent, Quantity};
+use permyx::model::money::Price;
+use permyx::model::scope::Scope;
+use permyx::token::issue::{Grant, Lifetime, issue};
+use permyx::token::keys::{SigningKey, key_set};
+use serde_json::Value;
+
+use super::dir::TempDir;
+use super::files;
+use super::http::{Answer, Connection, request};
+use super::program::Program;
+
+/// The cart of [`Purchase::mug`].
+pub const MUG: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
+pub const AGENT: &str = "ak_tests";
+
+/// A guarded path, and the policy of the store behind it. The store has the route's name.
+pub struct Guard {
+    pub name: &'static str,
+    /// All hosts, when empty.
+    pub host: &'static str,
+    pub path: String,
+    pub preset: &'static str,
+    pub upstream: String,
+    /// What stands in the policy file behind `store`.
+    pub policy: &'static str,
+}
+
+impl Guard {
+    /// A one-shot checkout at `/NAME`, enforced for every host, open to requests without a token.
+    pub fn enforcing(name: &'static str, upstream: String) -> Self {
+        let policy = "mode = \"enforce\"\n";
+        Self { name, host: "", path: format!("/{name}"), preset: "oneshot-json", upstream, policy }
+    }
+
+    fn route(&self) -> String {
+        let Self { name, host, path, preset, upstream, .. } = self;
+        let hosts = if host.is_empty() { "[]".to_owned() } else { format!("[\"{host}\"]") };
+        format!(
+            "[[gateway.routes]]\nname = \"{name}\"\nhosts = {hosts}\npath = \"{path}\"\npreset = \"{preset}\"\n\
+             store = \"{name}\"\nupstream = \"{upstream}\"\n"
+        )
+    }
+}
+
+/// What a token is made for.
+#[derive(Clone)]
+pub struct Purchase {
+    pub store: &'static str,
+    pub variant: &'static str,
+    pub quantity: i64,
+    pub price: &'static str,
+    pub scope: Scope,
+    /// How long ago the token was issued, in seconds.
+    pub age_s: i64,
+}
+
+impl Purchase {
+    /// One blue mug in this store, as [`MUG`] asks for it.
+    pub fn mug(store: &'static str) -> Self {
+        let variant = "shopify:variant:123456";
+        Self { store, variant, quantity: 1, price: "29.99 USD", scope: Scope::AgentExec, age_s: 0 }
+    }
+
+    pub fn signed_by(&self, key: &SigningKey) -> String {
+        let intent = Intent {
+            store: StoreId::parse(self.store).unwrap(),
+            variant: VariantId::parse(self.variant).unwrap(),
+            quantity: Quantity::new(self.quantity).unwrap(),
+            price: Price::parse_text(self.price).unwrap(),
+            scope: self.scope,
+        };
+        let grant = Grant {
+            intent: &intent,
+            agent: &AgentId::parse(AGENT).unwrap(),
+            product: None,
+            jti: Jti::random(),
+            issued: Clock::system().now().plus_seconds(-self.age_s),
+            lifetime: Lifetime::MAX,
+        };
+        issue(key, &grant).unwrap().text
+    }
+}
+
+/// A running gateway and everything that belongs to it.
+pub struct Gateway {
+    program: Program,
+    key: SigningKey,
+    dir: TempDir,
+}
+
+impl Gateway {
+    /// Starts one that takes the tokens of a new key. `extra` stands in its `[gateway]` table.
+    pub fn start(guards: &[Guard], extra: &str) -> Self {
+        let (dir, key) = (TempDir::new(), SigningKey::generate().unwrap());
+        dir.write("jwks.json", &serde_json::to_string(&key_set([key.public()])).unwrap());
+        for Guard { name, policy, .. } in guards {
+            dir.write(&format!("policies/{name}.toml"), &format!("store = \"{name}\"\n{policy}"));
+        }
+        let routes: String = guards.iter().map(Guard::route).collect();
+        let config = format!(
+            "data = \"data\"\n[log]\nfilter = \"warn\"\nformat = \"text\"\n[gateway]\nname = \"tests\"\n\
+             listen = \"127.0.0.1:0\"\n{extra}\n{routes}[ops]\nlisten = \"127.0.0.1:0\"\n\
+             [ledger]\nsingle_instance = true\n[policies]\ndir = \"policies\"\n[keys]\njwks_file = \"jwks.json\"\n"
+        );
+        dir.write("permyx.toml", &config);
+        let program = Program::start(dir.path(), &["gateway", "--config", "permyx.toml"]);
+        Self { program, key, dir }
+    }
+
+    /// `kill -9`.
+    pub fn kill(&self) {
+        let killed = Command::new("kill").args(["-9", &self.program.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+    }
+
+    /// Starts it again in the same directories, once its process is gone.
+    pub fn restart(&mut self) {
+        self.program.kill();
+        self.program = Program::start(self.dir.path(), &["gateway", "--config", "permyx.toml"]);
+    }
+
+    /// As long as this process lives: for a gateway that many tests share, which is never dropped.
+    pub fn shared(self) -> &'static Self {
+        let leash = Leash::new(self.program.id(), &self.dir);
+        let (gateway, _) = Box::leak(Box::new((self, leash)));
+        gateway
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.program.address("gateway")
+    }
+
+    pub fn ops(&self) -> SocketAddr {
+        self.program.address("ops")
+    }
+
+    pub fn log(&self) -> String {
+        self.program.log()
+    }
+
+    /// Where its files are; `policies/STORE.toml` is the policy of a store.
+    pub fn dir(&self) -> &TempDir {
+        &self.dir
+    }
+
+    /// A token for one mug of this store.
+    pub fn token(&self, store: &'static str) -> String {
+        self.sign(&Purchase::mug(store))
+    }
+
+    pub fn sign(&self, purchase: &Purchase) -> String {
+        purchase.signed_by(&self.key)
+    }
+
+    /// Sends this token with this cart on a connection of its own.
+    pub fn post(&self, path: &str, token: &str, cart: &str) -> Answer {
+        self.send(&with_token(path, token, cart))
+    }
+
+    /// Sends these bytes on a connection of its own and reads the answer.
+    pub fn send(&self, bytes: &[u8]) -> Answer {
+        let mut connection = Connection::open(self.address());
+        connection.send(bytes);
+        connection.answer().unwrap_or_else(|| panic!("no answer to {}", String::from_utf8_lossy(bytes)))
+    }
+
+    /// Everything that is in its spool, in order.
+    pub fn events(&self) -> Vec<Value> {
+        events(self.dir.path().join("data/spool"))
+    }
+
+    /// The events of one request.
+    pub fn events_of(&self, trace: &str) -> Vec<Value> {
+        self.events().into_iter().filter(|event| event["data"]["traceId"] == trace).collect()
+    }
+}
+
+/// The bytes of a purchase with a token in its header.
+pub fn with_token(path: &str, token: &str, cart: &str) -> Vec<u8> {
+    request("POST", path, &[&format!("Permyx-Execution-Token: {token}")], cart)
+}
+
+/// The events of a spool directory, read while its producer may be writing.
+pub fn events(spool: PathBuf) -> Vec<Value> {
+    let mut found = Vec::new();
+    for segment in files(&spool, ".spool") {
+        let bytes = std::fs::read(segment).unwrap();
+        let mut rest = bytes.as_slice();
+        loop {
+            match record::next(rest) {
+                Next::Record(record) => {
+                    found.push(serde_json::from_slice(record.body).unwrap());
+                    rest = &rest[record.framed_len()..];
+                }
+                Next::Damage { bytes } => panic!("{bytes} damaged bytes in the spool"),
+                Next::Tail => break,
+            }
+        }
+    }
+    found
+}
+
+/// The short name of an event's type (`execution.observed`).
+pub fn kind(event: &Value) -> &str {
+    event["data"]["eventType"].as_str().unwrap()
+}
+
+/// Ends a program and removes its directory when this process ends, however it ends.
+struct Leash(#[expect(dead_code, reason = "its standard input is held open")] Child);
+
+impl Leash {
+    fn new(pid: u32, dir: &TempDir) -> Self {
+        let script = "cat >/dev/null; kill -9 \"$1\"; rm -r \"$2\"";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", script, "leash", &pid.to_string()]).arg(dir.path());
+        Self(shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+}
