@@ -36,7 +36,7 @@ pub enum Source {
 pub enum JwksError {
     #[error("cannot read the key set `{}`", .path.display())]
     File { path: PathBuf, source: std::io::Error },
-    #[error("cannot fetch the key set")]
+    #[error("cannot fetch the key set: {0}")]
     Url(#[from] ClientError),
     #[error("the key set was answered with status {0}")]
     Status(u16),

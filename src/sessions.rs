@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::model::ids::Jti;
 
@@ -25,6 +25,22 @@ pub struct Sessions {
 /// The right to change one session. Dropping it lets the next one in.
 pub struct Turn(#[expect(dead_code, reason = "held for its drop")] OwnedMutexGuard<()>);
 
+/// A turn that ends by itself, however slow its holder is.
+pub struct BoundedTurn(#[expect(dead_code, reason = "held for its drop")] oneshot::Sender<()>);
+
+impl Turn {
+    /// Gives the turn up after this time, or when the value is dropped.
+    #[must_use]
+    pub fn for_at_most(self, time: Duration) -> BoundedTurn {
+        let (held, released) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let _ = tokio::time::timeout(time, released).await;
+            drop(self);
+        });
+        BoundedTurn(held)
+    }
+}
+
 /// The right to read for one token.
 pub struct Reading(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
 
@@ -40,7 +56,7 @@ impl Default for Sessions {
 impl Sessions {
     /// Waits for the session's turn, at most `patience`.
     pub async fn turn(&self, route: &str, session: &str, patience: Duration) -> Option<Turn> {
-        let turn = self.turns.get_with(format!("{route} {session}"), Arc::default);
+        let turn = self.turns.get_with(format!("{route} {}", spelled_once(session)), Arc::default);
         tokio::time::timeout(patience, turn.lock_owned()).await.ok().map(Turn)
     }
 
@@ -49,6 +65,19 @@ impl Sessions {
         let reads = self.reads.get_with(jti, || Arc::new(Semaphore::new(READS_PER_TOKEN)));
         tokio::time::timeout(patience, reads.acquire_owned()).await.ok()?.ok().map(Reading)
     }
+}
+
+/// `gid%3A1` and `gid:1` are one session to the merchant, and so here.
+fn spelled_once(session: &str) -> String {
+    let mut bytes = Vec::with_capacity(session.len());
+    let mut rest = session.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = (byte == b'%').then(|| after.get(..2)).flatten();
+        let escaped = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
+        bytes.push(escaped.unwrap_or(byte));
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]
@@ -63,8 +92,17 @@ mod tests {
         let turn = sessions.turn("ucp", "a", SOON).await.unwrap();
         assert!(sessions.turn("ucp", "a", SOON).await.is_none());
         assert!(sessions.turn("ucp", "b", SOON).await.is_some());
+        assert!(sessions.turn("ucp", "%61", SOON).await.is_none());
         drop(turn);
         assert!(sessions.turn("ucp", "a", SOON).await.is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_holder_loses_its_turn() {
+        let sessions = Sessions::default();
+        let _held = sessions.turn("ucp", "a", SOON).await.unwrap().for_at_most(Duration::from_secs(5));
+        assert!(sessions.turn("ucp", "a", SOON).await.is_none());
+        assert!(sessions.turn("ucp", "a", Duration::from_secs(6)).await.is_some());
     }
 
     #[tokio::test]

@@ -16,4 +16,4 @@ pub use dev::{DEMO_KEY, DEMO_MERCHANT_KEY, DevOptions, dev};
 pub use listen::BootError;
 #[cfg(feature = "gateway")]
 pub use roles::gateway;
-pub use run::{Address, Running};
+pub use run::{Address, Running, StopSignal};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -13,6 +14,8 @@ use crate::ops::Ops;
 
 /// Time for listeners to finish what is under way.
 const GRACE: Duration = Duration::from_secs(15);
+/// While it is not ready, what is missing is told this often.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How often readiness is looked at while starting.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -46,17 +49,20 @@ pub struct Running {
 }
 
 impl Running {
-    /// Waits until requests may be sent.
+    /// Waits until requests may be sent; says what it waits for when that takes long.
     pub async fn ready(&self) {
-        while !self.ops.ready() {
+        let mut next_word = tokio::time::Instant::now() + PATIENCE;
+        while let Err(missing) = self.ops.ready() {
+            if tokio::time::Instant::now() >= next_word {
+                tracing::warn!(missing, "not ready yet");
+                next_word += PATIENCE;
+            }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// Runs until SIGTERM or SIGINT, then stops in order: not ready, no new requests, what is
-    /// under way, the last record.
-    pub async fn wait(mut self) {
-        stop_signal().await;
+    /// Stops in order: not ready, no new requests, what is under way, the last record.
+    pub async fn stop(mut self) {
         tracing::info!("stopping");
         self.ops.drain();
         self.tasks.stop().await;
@@ -116,13 +122,22 @@ pub(super) async fn until(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// SIGTERM and SIGINT. Listened for before anything is served, so that neither ever kills the
+/// process in the middle of something.
+pub struct StopSignal {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignal {
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    pub async fn received(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::authority::policies::{NotTaken, Policies};
-use crate::boot::{self, BootError, Running};
+use crate::boot::{self, BootError, Running, StopSignal};
 use crate::config::Config;
 use crate::reload::{Files, ReadError, read_dir};
 use crate::telemetry::logging;
@@ -120,10 +120,16 @@ fn run(
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
     waiting(async {
+        let mut stop = StopSignal::listen()?;
         let running = start.await?;
-        running.ready().await;
-        announce(&running, ready_json, story, out)?;
-        running.wait().await;
+        tokio::select! {
+            () = running.ready() => {
+                announce(&running, ready_json, story, out)?;
+                stop.received().await;
+            }
+            () = stop.received() => {}
+        }
+        running.stop().await;
         Ok(())
     })
 }

@@ -1,6 +1,7 @@
 //! The body of a commit: read whole within bounds, one strict JSON object, one token.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -49,7 +50,9 @@ impl Gateway {
             }
             Ok(())
         };
-        match tokio::time::timeout(self.settings.body_deadline, reading).await {
+        // Observing blocks nothing: there a slow caller has as long as on an unguarded path.
+        let deadline = if enforced { self.settings.body_deadline } else { Duration::MAX };
+        match tokio::time::timeout(deadline, reading).await {
             Ok(done) => done.map(|()| body.freeze()).map_err(NoBody::Broken),
             Err(_) => Err(NoBody::Broken(Refusal::malformed(408, "body", "send the whole body sooner"))),
         }
@@ -85,7 +88,11 @@ pub(super) fn readable(route: &Route, headers: &HeaderMap, body: &[u8]) -> Resul
         _ => return Err(Refusal::malformed(415, "Content-Encoding", "send the body without a content coding")),
     }
     let refused = |error| Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"));
-    read_object(body).map(|_| ()).map_err(refused)
+    let object = read_object(body).map_err(refused)?;
+    if object.has_case_twins() {
+        return Err(Refusal::malformed(400, "body", "two names of one object differ in nothing but case: send one"));
+    }
+    Ok(())
 }
 
 /// The one token of a commit, from the header or from where the preset allows it in the body.

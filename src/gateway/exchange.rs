@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::upstreams::peer::Peer;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::authority::execute::{Clearance, Ending};
 use crate::authority::{Authority, Call};
@@ -28,14 +28,22 @@ use super::wire::{AnswerFault, AnswerHead, Incoming, Written, write_all};
 const POOL: usize = 128;
 /// Longest silence of a merchant during an execution.
 const SILENCE: Duration = Duration::from_secs(60);
+/// Longest execution, well below the time that a ledger remembers a reservation.
+const LONGEST: Duration = Duration::from_secs(240);
+/// Time for the records of executions that were cut short.
+const RECORD: Duration = Duration::from_secs(2);
 /// As much of an answer is kept to read the order from; longer answers are settled without it.
 const COPY_MAX: usize = 64 * 1024;
 /// Pieces that may wait for a slow caller. Beyond it the merchant is read no faster.
 const PIECES: usize = 16;
 
-/// Connections to merchants, for exchanges.
+/// Connections to merchants, for exchanges, and the executions that are under way.
 pub struct Exchange {
     connector: TransportConnector,
+    under_way: watch::Sender<usize>,
+    /// True once executions are cut short: the process ends, and what is not known by then is
+    /// recorded as not known.
+    cut: watch::Sender<bool>,
 }
 
 /// What goes to the merchant, byte for byte.
@@ -67,7 +75,11 @@ pub enum SendFault {
 
 impl Default for Exchange {
     fn default() -> Self {
-        Self { connector: TransportConnector::new(Some(ConnectorOptions::new(POOL))) }
+        Self {
+            connector: TransportConnector::new(Some(ConnectorOptions::new(POOL))),
+            under_way: watch::Sender::new(0),
+            cut: watch::Sender::new(false),
+        }
     }
 }
 
@@ -99,6 +111,20 @@ impl Exchange {
         let mut incoming = Incoming::new(stream, silence);
         let head = incoming.head(&out.method).await.map_err(SendFault::Sent)?;
         Ok((incoming, head))
+    }
+
+    /// Waits for executions under way, then cuts the rest short and waits until each is recorded.
+    pub async fn drain(&self, patience: Duration) {
+        let mut under_way = self.under_way.subscribe();
+        if tokio::time::timeout(patience, under_way.wait_for(|count| *count == 0)).await.is_err() {
+            self.cut.send_replace(true);
+            let _ = tokio::time::timeout(RECORD, under_way.wait_for(|count| *count == 0)).await;
+        }
+    }
+
+    /// Resolves when executions are cut short.
+    async fn cut_short(&self) {
+        let _ = self.cut.subscribe().wait_for(|cut| *cut).await;
     }
 
     /// Gives a connection back after a whole answer.
@@ -138,13 +164,23 @@ impl Execution {
     #[must_use]
     pub fn start(self) -> mpsc::Receiver<Part> {
         let (parts, answer) = mpsc::channel(PIECES);
-        tokio::spawn(self.run(Caller { parts, gone: false }));
+        let exchange = self.exchange.clone();
+        exchange.under_way.send_modify(|count| *count += 1);
+        tokio::spawn(async move {
+            self.run(Caller { parts, gone: false }).await;
+            exchange.under_way.send_modify(|count| *count -= 1);
+        });
         answer
     }
 
     async fn run(mut self, mut caller: Caller) {
+        let exchange = self.exchange.clone();
         let started = self.authority.clock.monotonic();
-        match self.exchange.send(&self.route.upstream, &self.out, SILENCE).await {
+        let sent = tokio::select! {
+            sent = exchange.send(&self.route.upstream, &self.out, SILENCE) => sent,
+            () = exchange.cut_short() => Err(SendFault::Sent(AnswerFault::CutShort)),
+        };
+        match sent {
             Ok((incoming, head)) => self.relay(incoming, head, &mut caller).await,
             Err(fault) => self.fail(fault, caller).await,
         }
@@ -178,8 +214,15 @@ impl Execution {
         let mut answer = Answer { status: head.status, encoded: is_encoded(&head), copy: Some(BytesMut::new()) };
         let mut head = Some(head);
         let mut held: Option<Bytes> = None;
+        let deadline = tokio::time::Instant::now() + LONGEST;
+        let exchange = self.exchange.clone();
         let fault = loop {
-            match incoming.piece().await {
+            let piece = tokio::select! {
+                piece = incoming.piece() => piece,
+                () = exchange.cut_short() => Err(AnswerFault::CutShort),
+                () = tokio::time::sleep_until(deadline) => Err(AnswerFault::TimedOut),
+            };
+            match piece {
                 Ok(Some(piece)) => {
                     answer.keep(&piece);
                     if answer.copy.is_none() {

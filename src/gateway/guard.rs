@@ -1,5 +1,7 @@
 //! The way of a request: canonical → route → token → body → facts → clearance → one sending.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora::proxy::Session;
@@ -87,6 +89,9 @@ impl Gateway {
         let headers = &request.headers;
         head::well_formed(headers, request.version == http::Version::HTTP_11)?;
         let host = head::host_name(headers);
+        if host.is_empty() && self.routes.by_host() {
+            return Err(Refusal::malformed(400, "Host", "say which host this is for"));
+        }
         let raw = session.to_h1_raw();
         let target = super::canonical::target(request_target(&raw));
         let strict = self.routes.on_host(&host).any(|route| mode_of(policies, route) == Mode::Enforce);
@@ -102,6 +107,11 @@ impl Gateway {
             }
         }
         let step = self.routes.find(&host, request.method.as_str(), &target.path);
+        let enforced_elsewhere = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
+        if step.is_none() && self.routes.elsewhere(&host, &target.path).any(enforced_elsewhere) {
+            // The server behind may be the same: another name for it is no way around its guard.
+            return Err(Refusal::malformed(421, "Host", "this path is guarded, and not served under this host name"));
+        }
         if step.as_ref().is_some_and(|step| mode_of(policies, &step.route) == Mode::Enforce) {
             head::guardable(headers)?;
         }
@@ -150,7 +160,7 @@ impl Gateway {
                 self.commit(session, ctx, guarded, None).await
             }
             (Some(Phase::Complete), None) => self.tokenless(session, ctx, guarded, None).await,
-            (Some(phase), _) => self.step_of_a_session(session, ctx, guarded, phase).await,
+            (Some(phase), _) => self.step_of_a_session(ctx, guarded, phase).await,
             (None, Some(_)) if writes => self.unrecognised(session, ctx, guarded).await,
             (None, None) if writes => self.tokenless(session, ctx, guarded, None).await,
             (None, _) => Ok(self.pass(ctx, &guarded, Decided::Unguarded)),
@@ -158,18 +168,12 @@ impl Gateway {
     }
 
     /// Create, update, get and cancel burn nothing; changes of one session take turns.
-    async fn step_of_a_session(
-        &self,
-        session: &mut Session,
-        ctx: &mut Context,
-        guarded: Guarded,
-        phase: Phase,
-    ) -> pingora::Result<bool> {
-        if let (Phase::Update | Phase::Cancel, Some(id)) = (phase, &guarded.step.session) {
-            ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
-            if ctx.turn.is_none() && guarded.enforced() {
-                return self.refuse(session, ctx, &busy(), guarded.dialect()).await;
-            }
+    async fn step_of_a_session(&self, ctx: &mut Context, guarded: Guarded, phase: Phase) -> pingora::Result<bool> {
+        if let (Phase::Update | Phase::Cancel, Some(id), true) = (phase, &guarded.step.session, guarded.enforced()) {
+            // A commit under way goes first; an amend that waited long enough passes all the same.
+            let patience = self.settings.session_deadline;
+            let turn = self.sessions.turn(&guarded.step.route.name, id, patience).await;
+            ctx.amending = turn.map(|turn| turn.for_at_most(patience));
         }
         Ok(self.pass(ctx, &guarded, Decided::Unguarded))
     }
@@ -273,17 +277,16 @@ impl Gateway {
             Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
             Err(_) => return self.tokenless(session, ctx, guarded, Some(body)).await,
         };
-        // The request's one instant: read once, when the request is complete.
-        guarded.call.now = self.authority.clock.now();
         let headers = session.req_header().headers.clone();
-        if let Some(id) =
-            guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session)
-        {
+        let id = guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session);
+        if let (Some(id), true) = (id, guarded.enforced()) {
             ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
-            if ctx.turn.is_none() && guarded.enforced() {
+            if ctx.turn.is_none() {
                 return self.refuse(session, ctx, &busy(), guarded.dialect()).await;
             }
         }
+        // The request's one instant: read once, when the request is complete and its turn has come.
+        guarded.call.now = self.authority.clock.now();
         let (verified, judged) = self.judge(&guarded, &headers, &token, &body).await;
         match judged {
             Judged::Pass(ticket, decided) => {

@@ -72,6 +72,10 @@ impl Gateway {
         Self { authority, routes, settings, exchange: Arc::default(), sessions: Sessions::default() }
     }
 
+    fn exchange(&self) -> Arc<Exchange> {
+        self.exchange.clone()
+    }
+
     #[must_use]
     pub fn routes(&self) -> &Routes {
         &self.routes

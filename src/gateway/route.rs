@@ -58,6 +58,18 @@ impl Routes {
         self.routes.iter().filter(move |route| route.hosts.is_empty() || route.hosts.iter().any(|name| name == host))
     }
 
+    /// True when some route is for certain hosts only, so that a host decides what is guarded.
+    #[must_use]
+    pub fn by_host(&self) -> bool {
+        self.routes.iter().any(|route| !route.hosts.is_empty())
+    }
+
+    /// The routes that guard this path for hosts other than this one.
+    pub fn elsewhere<'r>(&'r self, host: &'r str, path: &'r str) -> impl Iterator<Item = &'r Arc<Route>> {
+        let other = move |route: &&Arc<Route>| !route.hosts.is_empty() && !route.hosts.iter().any(|name| name == host);
+        self.routes.iter().filter(other).filter(move |route| route.rest(path).is_some())
+    }
+
     /// True when a path differs from a guarded one in nothing but case: some servers take it for
     /// the same.
     #[must_use]

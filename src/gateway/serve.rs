@@ -21,8 +21,10 @@ const REQUESTS_PER_CONNECTION: u32 = 100_000;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Rest after a failed accept: out of descriptors, it would spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Time for requests under way after the listener closed.
+/// Time for executions under way after the listener closed.
 const DRAIN: Duration = Duration::from_secs(10);
+/// Time for callers to take their answers after that.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How a listener speaks.
 pub enum Transport {
@@ -39,6 +41,7 @@ pub async fn serve(
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
 ) {
+    let exchange = gateway.exchange();
     let app = application(gateway);
     let acceptor = Acceptor::new(transport);
     let free = Arc::new(Semaphore::new(connections_max));
@@ -58,9 +61,10 @@ pub async fn serve(
     }
     drop(listener);
     app.cleanup().await;
+    exchange.drain(DRAIN).await;
     // Every connection holds a permit: all of them back means that nothing is under way.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
-    let _ = tokio::time::timeout(DRAIN, free.acquire_many(all)).await;
+    let _ = tokio::time::timeout(LAST_ANSWERS, free.acquire_many(all)).await;
 }
 
 fn application(gateway: Gateway) -> Arc<HttpProxy<Gateway>> {

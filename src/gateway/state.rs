@@ -13,7 +13,7 @@ use crate::model::ids::TraceId;
 use crate::model::json::read_object;
 use crate::protocol::extract::{self, OrderFacts};
 use crate::protocol::outcome::Outcome;
-use crate::sessions::Turn;
+use crate::sessions::{BoundedTurn, Turn};
 
 use super::head::is_ours;
 use super::route::Route;
@@ -34,8 +34,10 @@ pub struct Context {
     pub(super) forward: Option<Arc<Upstream>>,
     /// Set on forwarded commits: the order in the answer is recorded.
     pub(super) watch: Option<Watch>,
-    /// Held until the request is over: changes of one session come one after the other.
+    /// Held by a commit until it is over: changes of one session come one after the other.
     pub(super) turn: Option<Turn>,
+    /// Held by an amend, for a bounded time.
+    pub(super) amending: Option<BoundedTurn>,
 }
 
 /// What `Permyx-Decision` says. A closed set, so it is a label too.
@@ -99,6 +101,7 @@ impl Context {
             forward: None,
             watch: None,
             turn: None,
+            amending: None,
         }
     }
 

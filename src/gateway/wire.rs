@@ -28,6 +28,8 @@ pub enum AnswerFault {
     Failed,
     #[error("the merchant's answer is not valid HTTP")]
     Malformed,
+    #[error("the gateway stopped before the merchant answered")]
+    CutShort,
 }
 
 /// Head of an answer.

@@ -76,6 +76,15 @@ impl<'a> Object<'a> {
         self.get(&first)?.pointer(rest)
     }
 
+    /// True when two names of one object differ in nothing but case, here or anywhere below: readers
+    /// that fold case take the one, readers that do not the other.
+    #[must_use]
+    pub fn has_case_twins(&self) -> bool {
+        let mut folded = std::collections::HashSet::with_capacity(self.0.len());
+        !self.0.iter().all(|(name, _)| folded.insert(name.to_ascii_lowercase()))
+            || self.0.iter().any(|(_, value)| value.has_case_twins())
+    }
+
     fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }
@@ -95,6 +104,14 @@ impl<'a> Value<'a> {
             _ => return None,
         };
         next.pointer(rest)
+    }
+
+    fn has_case_twins(&self) -> bool {
+        match self {
+            Self::Object(object) => object.has_case_twins(),
+            Self::Array(items) => items.iter().any(Self::has_case_twins),
+            _ => false,
+        }
     }
 
     #[must_use]

@@ -33,10 +33,10 @@ impl Ops {
         self.draining.store(true, Ordering::Release);
     }
 
-    /// True when requests may be sent here.
-    #[must_use]
-    pub fn ready(&self) -> bool {
-        self.checks().iter().all(|check| check.ok)
+    /// Whether requests may be sent here; if not, what is missing and how to mend it.
+    pub fn ready(&self) -> Result<(), String> {
+        let failing = failing(&self.checks());
+        if failing.is_empty() { Ok(()) } else { Err(failing.join("; ")) }
     }
 
     /// `/metrics`, `/livez`, `/readyz[?verbose]`, `/startupz`.
@@ -99,6 +99,10 @@ impl Check {
     }
 }
 
+fn failing(checks: &[Check]) -> Vec<String> {
+    checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect()
+}
+
 async fn metrics(State(ops): State<Ops>) -> impl IntoResponse {
     ops.gauges();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], ops.authority.metrics.render())
@@ -108,8 +112,7 @@ async fn readyz(State(ops): State<Ops>, RawQuery(query): RawQuery) -> impl IntoR
     let checks = ops.checks();
     let ready = checks.iter().all(|check| check.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let failing: Vec<_> =
-        checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    let failing = failing(&checks);
     if query.as_deref() != Some("verbose") {
         let text = if ready { "ok\n".to_owned() } else { failing.join("\n") + "\n" };
         return (status, text).into_response();
