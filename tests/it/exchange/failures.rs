@@ -1,7 +1,11 @@
 //! What can go wrong on the way to the merchant and back.
 
 use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
 
+use permyx::gateway::exchange::{Exchange, Outgoing, SendFault};
+use permyx::gateway::upstream::Upstream;
+use permyx::gateway::wire::AnswerFault;
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
@@ -123,6 +127,18 @@ fn an_answer_that_two_could_read_differently_is_no_answer() {
         is_spent(&target, &token);
         assert_eq!(STAND.any.recorded().iter().filter(|request| super::target(request) == target).count(), 1);
     }
+}
+
+/// The gateway waits a minute for a silent merchant; the same code waits less here.
+#[test]
+fn a_merchant_that_says_nothing_is_waited_for_once() {
+    let merchant = Merchant::start(|_| Reply::Hang);
+    let upstream = Upstream::parse(&merchant.url()).unwrap();
+    let out = Outgoing { method: "POST".to_owned(), bytes: with_token("/", "none", MUG).into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sent = runtime.block_on(Exchange::default().send(&upstream, &out, Duration::from_millis(200)));
+    assert_eq!(sent.map(drop).unwrap_err(), SendFault::Sent(AnswerFault::TimedOut));
+    assert_eq!(merchant.wait_for(1).len(), 1);
 }
 
 /// A merchant that answers when it is told to.
