@@ -51,17 +51,17 @@ fn a_merchant_that_is_not_there_costs_nothing() {
 /// again, and nobody may say that it was not executed.
 #[test]
 fn a_request_on_a_dying_connection_is_sent_once() {
-    assert_eq!(buy("/stale", &STAND.gateway.token("stale")).unwrap().unwrap().status, 200);
-    let token = STAND.gateway.token("stale");
-    let answer = buy("/stale", &token).unwrap().unwrap();
+    // The pool sometimes has no connection to give, so the first reuse need not be the second purchase.
+    let tries = std::iter::repeat_with(|| STAND.gateway.token("stale")).take(20);
+    let mut answers = tries.map(|token| (buy("/stale", &token).unwrap().unwrap(), token));
+    let (answer, token) = answers.find(|(answer, _)| answer.status != 200).expect("no connection was used again");
     is_unknown(&answer);
     let end = ("execution.indeterminate".to_owned(), "the merchant closed the connection".to_owned());
     assert_eq!(settled(trace(&answer)), end);
     is_spent("/stale", &token);
-    let recorded = STAND.stale.recorded();
-    let places: Vec<_> = recorded.iter().map(|request| (request.connection, request.nth)).collect();
-    assert_eq!(places, [(0, 0), (0, 1)]);
-    assert_eq!(recorded[1].header("permyx-trace"), [trace(&answer)]);
+    let mut arrived = STAND.stale.recorded();
+    arrived.retain(|request| request.header("permyx-trace") == [trace(&answer)]);
+    assert_eq!((arrived.len(), arrived[0].nth, arrived[0].complete), (1, 1, true));
 }
 
 #[test]
