@@ -239,12 +239,13 @@ impl Execution {
             }
         };
         self.settle(answer.ending(&self.route, fault, caller.gone)).await;
+        // Before the caller can send its next request, which may then use it.
+        self.exchange.finish(&self.route.upstream, incoming);
         caller.tell_head(&mut head).await;
         if let Some(last) = held {
             caller.tell(Part::Body(last)).await;
         }
         caller.tell(if fault.is_none() { Part::End } else { Part::Cut }).await;
-        self.exchange.finish(&self.route.upstream, incoming);
     }
 
     /// Records how it ended, the first time it is called.

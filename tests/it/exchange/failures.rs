@@ -1,7 +1,11 @@
 //! What can go wrong on the way to the merchant and back.
 
 use std::sync::{Arc, Barrier, mpsc};
+use std::time::Duration;
 
+use permyx::gateway::exchange::{Exchange, Outgoing, SendFault};
+use permyx::gateway::upstream::Upstream;
+use permyx::gateway::wire::AnswerFault;
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
@@ -47,17 +51,17 @@ fn a_merchant_that_is_not_there_costs_nothing() {
 /// again, and nobody may say that it was not executed.
 #[test]
 fn a_request_on_a_dying_connection_is_sent_once() {
-    assert_eq!(buy("/stale", &STAND.gateway.token("stale")).unwrap().unwrap().status, 200);
-    let token = STAND.gateway.token("stale");
-    let answer = buy("/stale", &token).unwrap().unwrap();
+    // The pool sometimes has no connection to give, so the first reuse need not be the second purchase.
+    let tries = std::iter::repeat_with(|| STAND.gateway.token("stale")).take(20);
+    let mut answers = tries.map(|token| (buy("/stale", &token).unwrap().unwrap(), token));
+    let (answer, token) = answers.find(|(answer, _)| answer.status != 200).expect("no connection was used again");
     is_unknown(&answer);
     let end = ("execution.indeterminate".to_owned(), "the merchant closed the connection".to_owned());
     assert_eq!(settled(trace(&answer)), end);
     is_spent("/stale", &token);
-    let recorded = STAND.stale.recorded();
-    let places: Vec<_> = recorded.iter().map(|request| (request.connection, request.nth)).collect();
-    assert_eq!(places, [(0, 0), (0, 1)]);
-    assert_eq!(recorded[1].header("permyx-trace"), [trace(&answer)]);
+    let mut arrived = STAND.stale.recorded();
+    arrived.retain(|request| request.header("permyx-trace") == [trace(&answer)]);
+    assert_eq!((arrived.len(), arrived[0].nth, arrived[0].complete), (1, 1, true));
 }
 
 #[test]
@@ -123,6 +127,18 @@ fn an_answer_that_two_could_read_differently_is_no_answer() {
         is_spent(&target, &token);
         assert_eq!(STAND.any.recorded().iter().filter(|request| super::target(request) == target).count(), 1);
     }
+}
+
+/// The gateway waits a minute for a silent merchant; the same code waits less here.
+#[test]
+fn a_merchant_that_says_nothing_is_waited_for_once() {
+    let merchant = Merchant::start(|_| Reply::Hang);
+    let upstream = Upstream::parse(&merchant.url()).unwrap();
+    let out = Outgoing { method: "POST".to_owned(), bytes: with_token("/", "none", MUG).into() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let sent = runtime.block_on(Exchange::default().send(&upstream, &out, Duration::from_millis(200)));
+    assert_eq!(sent.map(drop).unwrap_err(), SendFault::Sent(AnswerFault::TimedOut));
+    assert_eq!(merchant.wait_for(1).len(), 1);
 }
 
 /// A merchant that answers when it is told to.

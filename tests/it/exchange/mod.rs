@@ -18,6 +18,7 @@ struct Stand {
     gateway: &'static Gateway,
     /// Answers as the query of the target says.
     any: Merchant,
+    kept: Merchant,
     stale: Merchant,
     deaf: [Merchant; 3],
     cut: Merchant,
@@ -27,17 +28,18 @@ struct Stand {
 
 static STAND: LazyLock<Stand> = LazyLock::new(|| {
     let any = Merchant::start(|request| Reply::Bytes(answers::script(&target(request))));
+    let kept = Merchant::selling();
     let stale = Merchant::start(Reply::sold_unless_reused);
     let deaf = [1, 40, 700].map(|bytes| Merchant::start_reading(bytes, |_| Reply::sold()));
     let cut = Merchant::start(|request| failures::cut(&target(request)));
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut guards: Vec<_> = [("any", &any), ("stale", &stale), ("cut", &cut)]
+    let mut guards: Vec<_> = [("any", &any), ("kept", &kept), ("stale", &stale), ("cut", &cut)]
         .map(|(name, merchant)| Guard::enforcing(name, merchant.url()))
         .into();
     guards
         .extend(["deaf-0", "deaf-1", "deaf-2"].into_iter().zip(&deaf).map(|(name, m)| Guard::enforcing(name, m.url())));
     guards.push(Guard::enforcing("closed", format!("http://{closed}")));
-    Stand { gateway: Gateway::start(&guards, "").shared(), any, stale, deaf, cut, closed }
+    Stand { gateway: Gateway::start(&guards, "").shared(), any, kept, stale, deaf, cut, closed }
 });
 
 /// `/any?103`
