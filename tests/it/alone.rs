@@ -145,3 +145,51 @@ fn a_busy_port_is_named_with_the_flag_that_changes_it() {
         assert!(said.contains(flag) && said.contains(&address), "{said}");
     }
 }
+
+/// A gateway whose checkout is guarded for one host, before a merchant that answers to all.
+fn guarding_one_host(dir: &TempDir, merchant: &Merchant) -> Program {
+    let fallback = format!("fallback = \"{}\"", merchant.url());
+    let file = config(dir, merchant, "jwks_file = \"jwks.json\"", &fallback);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace("path = ", "hosts = [\"shop.example\"]\npath = ")).unwrap();
+    dir.write("jwks.json", &set_of(&[&SigningKey::generate().unwrap()]));
+    dir.write("policies/store-123.toml", "store = \"store-123\"\nmode = \"enforce\"\ntokenless = \"require\"\n");
+    Program::start(dir.path(), &["gateway", "--config", &file])
+}
+
+#[test]
+fn another_name_for_the_host_is_no_way_around_its_guard() {
+    let (dir, merchant) = (TempDir::new(), Merchant::selling());
+    let program = guarding_one_host(&dir, &merchant);
+    let ask = |head: &str| {
+        let request = format!("POST /checkout {head}Content-Length: {}\r\n\r\n{CART}", CART.len());
+        crate::support::http::exchange(program.address("gateway"), request).unwrap().status
+    };
+    assert_eq!(ask("HTTP/1.1\r\nHost: shop.example\r\n"), 403);
+    assert_eq!(ask("HTTP/1.1\r\nHost: shop.example.\r\n"), 403);
+    assert_eq!(ask("HTTP/1.1\r\nHost: SHOP.example:80\r\n"), 403);
+    assert_eq!(ask("HTTP/1.1\r\nHost: other.example\r\n"), 421);
+    assert_eq!(ask("HTTP/1.0\r\n"), 400);
+    assert_eq!(merchant.recorded().len(), 0);
+}
+
+#[test]
+fn a_stop_records_what_it_cuts_short() {
+    let (dir, merchant, key) = (TempDir::new(), Merchant::start(|_| Reply::Hang), SigningKey::generate().unwrap());
+    dir.write("jwks.json", &set_of(&[&key]));
+    let file = config(&dir, &merchant, "jwks_file = \"jwks.json\"", "");
+    let mut program = Program::start(dir.path(), &["gateway", "--config", &file]);
+    let (address, token) = (program.address("gateway"), token(&key));
+    let header = format!("Permyx-Execution-Token: {token}");
+    let caller = std::thread::spawn(move || post(address, "/checkout", &[&header], CART));
+    merchant.wait_for(1);
+    assert!(program.stop().success());
+    let answer = caller.join().unwrap();
+    assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (502, Some("OUTCOME_UNKNOWN")));
+    let spool = std::fs::read_dir(dir.path().join("data/spool")).unwrap().flatten();
+    let text: String =
+        spool.map(|file| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned()).collect();
+    let kinds = ["execution.reserved", "execution.indeterminate", "system.stopped"];
+    let places: Vec<_> = kinds.iter().map(|kind| text.find(&format!("\"eventType\":\"{kind}\""))).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}");
+}

@@ -174,7 +174,12 @@ fn an_execution_outlives_its_caller() {
     let last = wait_while_in_flight(|| gateway.post("/slow", &token, MUG));
     assert_eq!((last.status, &last.json()["reasonCode"]), (403, &json!("REPLAY_DETECTED")));
     let trace = merchant.recorded()[0].header("permyx-trace").remove(0);
-    let events = gateway.events_of(&trace);
+    // The ledger is settled first and the record follows: the last answer may be ahead of it.
+    let deadline = std::time::Instant::now() + PATIENCE;
+    let mut events = gateway.events_of(&trace);
+    while events.len() < 3 && std::time::Instant::now() < deadline {
+        events = gateway.events_of(&trace);
+    }
     let told: Vec<_> = events.iter().map(|event| event["data"]["eventType"].as_str().unwrap()).collect();
     assert_eq!(told, ["execution.reserved", "execution.validated", "order.observed"]);
     assert_eq!(merchant.recorded().len(), 1);
