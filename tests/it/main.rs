@@ -43,6 +43,9 @@ mod support;
 mod tidy;
 /// The attacks on tokens, row by row.
 mod tokens;
+/// A session checkout on a real UCP shop.
+#[cfg(feature = "gateway")]
+mod ucp;
 /// `validate`: a token is burned once.
 #[cfg(feature = "control-plane")]
 mod validate;

@@ -12,6 +12,7 @@ pub mod merchant;
 pub mod plane;
 pub mod program;
 pub mod shop;
+pub mod ucp;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,0 +1,104 @@
+//! A real UCP merchant, started for one test, and the steps of a purchase from it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::http::{Answer, Connection, request_to};
+use super::repository;
+
+/// The shop. It ends with the value: its standard input closes.
+pub struct UcpShop {
+    url: String,
+    child: Child,
+}
+
+impl UcpShop {
+    /// Starts it; the first time on a machine, its package is installed.
+    pub fn start() -> Self {
+        let home = repository().join("target/counterparts/ucpify");
+        let mut child = Command::new("python3")
+            .arg(repository().join("tests/counterparts/ucp_shop.py"))
+            .arg(home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3 runs the UCP shop: apt-get install python3 python3-venv");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let ready: Value = serde_json::from_str(&line).expect("the UCP shop starts: see its message above");
+        Self { url: ready["url"].as_str().unwrap().to_owned(), child }
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.url.trim_start_matches("http://").parse().unwrap()
+    }
+}
+
+impl Drop for UcpShop {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// A buyer at one host name, with headers that go along with every request.
+pub struct Buyer<'a> {
+    pub to: SocketAddr,
+    pub host: &'a str,
+    pub always: Vec<String>,
+}
+
+impl Buyer<'_> {
+    fn send(&self, method: &str, path: &str, more: Option<&str>, body: &Value) -> Answer {
+        let agent = "UCP-Agent: profile=\"https://agent.example/profile\"";
+        let mut headers = vec![agent, "request-signature: test", "request-id: 1", "idempotency-key: 1"];
+        headers.extend(self.always.iter().map(String::as_str).chain(more));
+        let mut connection = Connection::open(self.to);
+        connection.send(request_to(self.host, method, &format!("/ucp/v1{path}"), &headers, &body.to_string()));
+        connection.answer().unwrap()
+    }
+
+    /// Creates a session with so many mugs and makes it ready for the commit.
+    pub fn session(&self, mugs: u32) -> String {
+        let created = self.send("POST", "/checkout-sessions", None, &basket(mugs));
+        assert_eq!(created.status, 201, "{}", created.text());
+        let id = created.json()["id"].as_str().unwrap().to_owned();
+        self.amend(&id, mugs);
+        id
+    }
+
+    /// Changes the basket of a session.
+    pub fn amend(&self, id: &str, mugs: u32) {
+        let place = json!({"id": "home", "street_address": "1 Test Street", "address_locality": "London",
+            "address_region": "LDN", "postal_code": "N1 1AA", "address_country": "GB"});
+        let mut body = basket(mugs);
+        body["fulfillment"] = json!({"methods": [
+            {"type": "shipping", "destinations": [place], "selected_destination_id": "home"}]});
+        let amended = self.send("PUT", &format!("/checkout-sessions/{id}"), None, &body);
+        assert_eq!(amended.status, 200, "{}", amended.text());
+    }
+
+    /// Commits the session.
+    pub fn complete(&self, id: &str, token: Option<&str>) -> Answer {
+        let header = token.map(|token| format!("Permyx-Execution-Token: {token}"));
+        self.send("POST", &format!("/checkout-sessions/{id}/complete"), header.as_deref(), &json!({}))
+    }
+
+    /// What the shop says of the session.
+    pub fn status(&self, id: &str) -> String {
+        let seen = self.send("GET", &format!("/checkout-sessions/{id}"), None, &json!({}));
+        seen.json()["status"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
+fn basket(mugs: u32) -> Value {
+    json!({"line_items": [{"item": {"id": "mug_blue", "title": "Blue mug"}, "quantity": mugs}], "currency": "USD",
+        "buyer": {"full_name": "Ada Buyer", "email": "ada@example.test"}})
+}
