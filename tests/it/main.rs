@@ -28,6 +28,9 @@ mod introspect;
 mod observe;
 /// Exactly once, under load and through a kill.
 mod once;
+/// Policies that change while requests come.
+#[cfg(feature = "gateway")]
+mod policy_reload;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
