@@ -29,7 +29,7 @@ fn host_is_plain(host: &[u8]) -> bool {
     !host.is_empty() && host.len() <= 255 && host.iter().all(legal)
 }
 
-/// The host without its port, in lower case.
+/// The host without its port and without the dot that a full name may end in, in lower case.
 #[must_use]
 pub fn host_name(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn host_name(headers: &HeaderMap) -> String {
         Some(rest) => rest.find(']').map(|at| at + 2),
         None => host.find(':'),
     };
-    host.get(..end.unwrap_or(host.len())).unwrap_or(host).to_ascii_lowercase()
+    host.get(..end.unwrap_or(host.len())).unwrap_or(host).trim_end_matches('.').to_ascii_lowercase()
 }
 
 /// What a host with an enforced route keeps: no shape that two servers could read differently.
@@ -199,6 +199,7 @@ mod tests {
         assert_eq!(status(well_formed(&headers(&[("host", "a"), ("host", "a")]), true)), 400);
         assert_eq!(host_name(&headers(&[("host", "Shop.Example:1")])), "shop.example");
         assert_eq!(host_name(&headers(&[("host", "[::1]:1")])), "[::1]");
+        assert_eq!(host_name(&headers(&[("host", "shop.example.:1")])), "shop.example");
     }
 
     #[test]
