@@ -55,6 +55,9 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     if lengths + codings > 1 {
         return bad(400, "Content-Length", "send one Content-Length or one Transfer-Encoding, not both and not twice");
     }
+    if headers.get(CONTENT_LENGTH).is_some_and(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return bad(400, "Content-Length", "write Content-Length as one number");
+    }
     if codings == 1
         && headers.get(TRANSFER_ENCODING).is_none_or(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
@@ -66,9 +69,7 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key("early-data") {
         return bad(425, "Early-Data", "send this request after the handshake is complete");
     }
-    if let Some(expectation) = headers.get(EXPECT)
-        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
+    if headers.get_all(EXPECT).iter().any(|expectation| !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return bad(417, "Expect", "the only expectation that is met is `100-continue`");
     }
     nominated(headers)
@@ -212,9 +213,11 @@ mod tests {
         assert_eq!(check("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), 200);
         assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\nHost: a\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nExpect: 200-ok\r\n\r\n"), 417);
+        assert_eq!(check("POST / HTTP/1.1\r\nExpect: 100-continue\r\nExpect: 200-ok\r\n\r\n"), 417);
         assert_eq!(check("POST / HTTP/1.1\r\nEarly-Data: 1\r\n\r\n"), 425);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: close, Host\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: permyx-trace\r\n\r\n"), 400);
