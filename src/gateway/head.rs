@@ -8,8 +8,9 @@ use crate::token::TOKEN_MAX;
 
 /// The request field that carries an execution token.
 pub const TOKEN_HEADER: &str = "permyx-execution-token";
-/// Longest request head on a guarded host.
+/// Longest request head on a guarded host, and longest request line in it.
 const HEAD_MAX: usize = 32 * 1024;
+const LINE_MAX: usize = 8 * 1024;
 /// Headers that change the method behind our back.
 const METHOD_OVERRIDES: [&str; 3] = ["x-http-method-override", "x-method-override", "x-http-method"];
 
@@ -44,6 +45,9 @@ pub fn host_name(headers: &HeaderMap) -> String {
 /// `raw` is the head as it came.
 pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
+    if raw.iter().take(LINE_MAX + 1).all(|b| *b != b'\n') {
+        return bad(414, "path", "the request line may have at most 8 KiB");
+    }
     if raw.len() > HEAD_MAX {
         return bad(431, "headers", "the request head may have at most 32 KiB");
     }
@@ -222,6 +226,7 @@ mod tests {
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: close, Host\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: permyx-trace\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nPermyx_Execution_Token: x\r\n\r\n"), 400);
+        assert_eq!(check(&format!("POST /{} HTTP/1.1\r\n\r\n", "x".repeat(LINE_MAX))), 414);
         assert_eq!(check(&format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_MAX))), 431);
     }
 
