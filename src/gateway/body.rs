@@ -1,12 +1,13 @@
 //! The body of a commit: read whole within bounds, one strict JSON object, one token.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use pingora::proxy::Session;
 
-use crate::model::json::{Value, read_object};
+use crate::model::json::{Object, Value, read_object};
 use crate::protocol::deny::Refusal;
 use crate::protocol::preset::FactSource;
 
@@ -85,7 +86,32 @@ pub(super) fn readable(route: &Route, headers: &HeaderMap, body: &[u8]) -> Resul
         _ => return Err(Refusal::malformed(415, "Content-Encoding", "send the body without a content coding")),
     }
     let refused = |error| Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"));
-    read_object(body).map(|_| ()).map_err(refused)
+    let object = read_object(body).map_err(refused)?;
+    if has_twins(&object) {
+        return Err(Refusal::malformed(400, "body", "two names of one object differ in nothing but case"));
+    }
+    Ok(())
+}
+
+/// True when some reader takes two members of one object for the same: one that does not mind
+/// case, or that ends a name at NUL. It could buy what we did not judge.
+fn has_twins(object: &Object<'_>) -> bool {
+    let mut seen = BTreeSet::new();
+    object.iter().any(|(name, value)| !seen.insert(folded(name)) || value_has_twins(value))
+}
+
+fn value_has_twins(value: &Value<'_>) -> bool {
+    match value {
+        Value::Object(object) => has_twins(object),
+        Value::Array(items) => items.iter().any(value_has_twins),
+        _ => false,
+    }
+}
+
+/// Through capitals, because the fold of some readers takes `ſ` for `s` and the Kelvin sign for `k`.
+fn folded(name: &str) -> String {
+    let name = name.split('\0').next().unwrap_or_default();
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 /// The one token of a commit, from the header or from where the preset allows it in the body.
@@ -115,5 +141,25 @@ pub(super) fn one_token(route: &Arc<Route>, header: Option<String>, body: &[u8])
             Err(Refusal::malformed(400, pointer, "the tokens in header and body differ"))
         }
         _ => Ok(Some(in_body)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_some_reader_takes_for_one_are_twins() {
+        let twins = |text: &str| has_twins(&read_object(text.as_bytes()).unwrap());
+        for text in [
+            r#"{"items":1,"Items":2}"#,
+            r#"{"a":[{"b":{"price":1,"PRICE":2}}]}"#,
+            r#"{"items":1,"item\u017f":2}"#,
+            r#"{"\u212aey":1,"key":2}"#,
+            r#"{"items":1,"items\u0000x":2}"#,
+        ] {
+            assert!(twins(text), "{text}");
+        }
+        assert!(!twins(r#"{"a":{"b":1},"b":{"a":1},"c":[{"a":1},{"a":2}],"A b":1}"#));
     }
 }
