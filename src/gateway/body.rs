@@ -90,7 +90,7 @@ pub(super) fn readable(route: &Route, headers: &HeaderMap, body: &[u8]) -> Resul
     let refused = |error| Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"));
     let object = read_object(body).map_err(refused)?;
     if object.has_case_twins() {
-        return Err(Refusal::malformed(400, "body", "two names of one object differ in nothing but case: send one"));
+        return Err(Refusal::malformed(400, "body", "two names of one object differ in nothing but case"));
     }
     Ok(())
 }

@@ -8,8 +8,9 @@ use crate::token::TOKEN_MAX;
 
 /// The request field that carries an execution token.
 pub const TOKEN_HEADER: &str = "permyx-execution-token";
-/// Longest request head on a guarded host.
+/// Longest request head on a guarded host, and longest request line in it.
 const HEAD_MAX: usize = 32 * 1024;
+const LINE_MAX: usize = 8 * 1024;
 /// Headers by which some servers take another method or path than the request line says.
 const REROUTING: [&str; 5] =
     ["x-http-method-override", "x-method-override", "x-http-method", "x-original-url", "x-rewrite-url"];
@@ -30,7 +31,7 @@ fn host_is_plain(host: &[u8]) -> bool {
     !host.is_empty() && host.len() <= 255 && host.iter().all(legal)
 }
 
-/// The host without its port, in lower case.
+/// The host without its port and without the dot that a full name may end in, in lower case.
 #[must_use]
 pub fn host_name(headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -47,6 +48,9 @@ pub fn host_name(headers: &HeaderMap) -> String {
 /// `raw` is the head as it came.
 pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
+    if raw.iter().take(LINE_MAX + 1).all(|b| *b != b'\n') {
+        return bad(414, "path", "the request line may have at most 8 KiB");
+    }
     if raw.len() > HEAD_MAX {
         return bad(431, "headers", "the request head may have at most 32 KiB");
     }
@@ -84,9 +88,7 @@ pub fn guardable(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.contains_key("early-data") {
         return bad(425, "Early-Data", "send this request after the handshake is complete");
     }
-    if let Some(expectation) = headers.get(EXPECT)
-        && !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")
-    {
+    if headers.get_all(EXPECT).iter().any(|expectation| !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return bad(417, "Expect", "the only expectation that is met is `100-continue`");
     }
     let covered = headers.get_all("signature-input").iter().any(|input| {
@@ -206,6 +208,7 @@ mod tests {
         assert_eq!(host_name(&headers(&[("host", "Shop.Example:1")])), "shop.example");
         assert_eq!(host_name(&headers(&[("host", "shop.example.:1")])), "shop.example");
         assert_eq!(host_name(&headers(&[("host", "[::1]:1")])), "[::1]");
+        assert_eq!(host_name(&headers(&[("host", "shop.example.:1")])), "shop.example");
     }
 
     #[test]
@@ -218,6 +221,7 @@ mod tests {
         assert_eq!(check("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"), 200);
         assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 3, 3\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\nHost: a\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nContent-Length: 4, 4\r\n\r\n"), 400);
@@ -225,6 +229,7 @@ mod tests {
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: close, Host\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: permyx-trace\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nPermyx_Execution_Token: x\r\n\r\n"), 400);
+        assert_eq!(check(&format!("POST /{} HTTP/1.1\r\n\r\n", "x".repeat(LINE_MAX))), 414);
         assert_eq!(check(&format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_MAX))), 431);
     }
 

@@ -1,7 +1,7 @@
 //! Answers of our own. A refusal always has a body that says what to do next.
 
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::header::{CONNECTION, EXPECT};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
@@ -35,7 +35,8 @@ const FRAMES: [&str; 4] = ["connection", "content-length", "transfer-encoding", 
 
 impl Gateway {
     /// Answers with a refusal. The rest of the body is read first, within bounds, so that the
-    /// connection lives and a flood of refusals costs no new connections.
+    /// connection lives and a flood of refusals costs no new connections. Who waits to be invited
+    /// to send a body is not, and gets the refusal at once.
     pub(super) async fn refuse(
         &self,
         session: &mut Session,
@@ -45,7 +46,10 @@ impl Gateway {
     ) -> pingora::Result<bool> {
         ctx.decision = Decided::Denied(refusal.code.as_str());
         let body = refusal.body(dialect, ctx.trace);
-        if refusal.status == 413 || session.as_downstream_mut().drain_request_body().await.is_err() {
+        let uninvited =
+            session.req_header().headers.contains_key(EXPECT) && !session.as_downstream_mut().is_body_done();
+        let leave = refusal.status == 413 || uninvited;
+        if leave || session.as_downstream_mut().drain_request_body().await.is_err() {
             session.as_downstream_mut().set_keepalive(None);
         }
         let mut head = ResponseHeader::build(refusal.status, Some(8))?;

@@ -76,12 +76,12 @@ impl<'a> Object<'a> {
         self.get(&first)?.pointer(rest)
     }
 
-    /// True when two names of one object differ in nothing but case, here or anywhere below: readers
-    /// that fold case take the one, readers that do not the other.
+    /// True when some reader takes two names of one object for the same, here or anywhere below: one
+    /// that does not mind case, or that ends a name at NUL.
     #[must_use]
     pub fn has_case_twins(&self) -> bool {
         let mut folded = std::collections::HashSet::with_capacity(self.0.len());
-        !self.0.iter().all(|(name, _)| folded.insert(name.to_ascii_lowercase()))
+        !self.0.iter().all(|(name, _)| folded.insert(folded_name(name)))
             || self.0.iter().any(|(_, value)| value.has_case_twins())
     }
 
@@ -161,6 +161,12 @@ impl<'a> Value<'a> {
             Self::Object(_) => "an object".into(),
         }
     }
+}
+
+/// Through capitals, because the fold of some readers takes `ſ` for `s` and the Kelvin sign for `k`.
+fn folded_name(name: &str) -> String {
+    let name = name.split('\0').next().unwrap_or_default();
+    name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
 }
 
 fn split_pointer(pointer: &str) -> Option<(Cow<'_, str>, &str)> {

@@ -5,6 +5,8 @@
 /// `permyx gateway` by itself: its keys, TLS, and what it refuses to start with.
 #[cfg(feature = "gateway")]
 mod alone;
+/// Requests that two servers could read differently, against an enforced checkout.
+mod attacks;
 /// `authorize`, and what all calls of the execution API have in common.
 #[cfg(feature = "control-plane")]
 mod authorize;

@@ -4,6 +4,21 @@ use super::*;
 use proptest::prelude::*;
 
 #[test]
+fn names_that_some_reader_takes_for_one_are_twins() {
+    let twins = |text: &str| read_object(text.as_bytes()).unwrap().has_case_twins();
+    for text in [
+        r#"{"items":1,"Items":2}"#,
+        r#"{"a":[{"b":{"price":1,"PRICE":2}}]}"#,
+        r#"{"items":1,"item\u017f":2}"#,
+        r#"{"\u212aey":1,"key":2}"#,
+        r#"{"items":1,"items\u0000x":2}"#,
+    ] {
+        assert!(twins(text), "{text}");
+    }
+    assert!(!twins(r#"{"a":{"b":1},"b":{"a":1},"c":[{"a":1},{"a":2}],"A b":1}"#));
+}
+
+#[test]
 fn ambiguity_is_refused() {
     let refused: &[&[u8]] = &[
         b"",
