@@ -6,6 +6,7 @@
 #[cfg(feature = "gateway")]
 mod alone;
 /// Requests that two servers could read differently, against an enforced checkout.
+#[cfg(feature = "gateway")]
 mod attacks;
 /// `authorize`, and what all calls of the execution API have in common.
 #[cfg(feature = "control-plane")]
@@ -17,8 +18,10 @@ mod catalog;
 #[cfg(feature = "control-plane")]
 mod discover;
 /// What the merchant's end of a purchase can do, and what becomes of the token.
+#[cfg(feature = "gateway")]
 mod exchange;
 /// The promises of the gate, seen from both sides of it.
+#[cfg(feature = "gateway")]
 mod gate;
 /// That the helpers of these tests tell the truth.
 mod harness;
@@ -29,6 +32,7 @@ mod introspect;
 #[cfg(feature = "control-plane")]
 mod observe;
 /// Exactly once, under load and through a kill.
+#[cfg(feature = "gateway")]
 mod once;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]

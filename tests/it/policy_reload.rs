@@ -1,100 +1,192 @@
-//! A policy that is edited while requests come: decisions change within a second, no request fails,
-//! and a file that cannot be read changes nothing and is told.
+//! A policy that changes while the gateway runs: a good one is in force at once, a bad one not at
+//! all, and either way no request notices the change itself.
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::os::unix::fs::symlink;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::support::gateway::{Gateway, Guard, MUG};
-use crate::support::http::{Connection, get, request};
+use serde_json::Value;
+
+use crate::support::PATIENCE;
+use crate::support::gateway::{Gateway, Guard, MUG, kind};
+use crate::support::http::{Connection, get, post, request};
 use crate::support::merchant::Merchant;
-use crate::support::{PATIENCE, files};
 
-const OPEN: &str = "store = \"shop\"\nmode = \"enforce\"\ntokenless = \"observe\"\n";
+const OPEN: &str = "store = \"shop\"\nmode = \"enforce\"\n";
 const CLOSED: &str = "store = \"shop\"\nmode = \"enforce\"\ntokenless = \"require\"\n";
-const BROKEN: &str = "store = \"shop\"\nmode = \"enfroce\"\ntokenless = \"observe\"\n";
-/// Within this time a change is in force.
-const SOON: Duration = Duration::from_secs(1);
+/// How soon a change is promised to be in force.
+const PROMISED: Duration = Duration::from_secs(1);
 
-/// The status of a request without a token, on a connection that stays open.
-fn ask(connection: &mut Connection) -> u16 {
-    connection.send(request("POST", "/shop", &[], MUG));
-    connection.answer().expect("no request fails").status
+struct Stand {
+    gateway: &'static Gateway,
+    _merchant: Merchant,
 }
 
-/// Asks until the answer is this one, and says how long that took.
-fn until(connection: &mut Connection, status: u16) -> Duration {
-    let start = Instant::now();
-    while ask(connection) != status {
-        assert!(start.elapsed() < PATIENCE, "never {status}");
+static STAND: LazyLock<Mutex<Stand>> = LazyLock::new(|| {
+    let merchant = Merchant::selling();
+    let gateway = Gateway::start(&[Guard::enforcing("shop", merchant.url())], "").shared();
+    Mutex::new(Stand { gateway, _merchant: merchant })
+});
+
+/// The stand, with the open policy in force, for one test at a time.
+fn stand() -> MutexGuard<'static, Stand> {
+    let stand = STAND.lock().unwrap_or_else(PoisonError::into_inner);
+    stand.write(OPEN);
+    stand.wait_until("the open policy is in force", || stand.shop() == 200);
+    stand
+}
+
+impl Stand {
+    fn write(&self, text: &str) {
+        self.gateway.dir().write("policies/shop.toml", text);
     }
-    start.elapsed()
+
+    /// The status of a shopper's purchase: 200, or 403 where a token is required.
+    fn shop(&self) -> u16 {
+        post(self.gateway.address(), "/shop", &[], MUG).status
+    }
+
+    fn metric(&self, name: &str) -> String {
+        let metrics = get(self.gateway.ops(), "/metrics").text();
+        let line = metrics.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+        line.rsplit(' ').next().unwrap().to_owned()
+    }
+
+    fn readiness(&self) -> (u16, Value) {
+        let answer = get(self.gateway.ops(), "/readyz?verbose");
+        (answer.status, answer.json())
+    }
+
+    fn wait_until(&self, what: &str, is: impl Fn() -> bool) -> Duration {
+        let started = Instant::now();
+        while !is() {
+            assert!(started.elapsed() < PATIENCE, "never: {what}\n{}", self.gateway.log());
+        }
+        started.elapsed()
+    }
 }
 
-fn metric(gateway: &Gateway, name: &str) -> String {
-    let text = get(gateway.ops(), "/metrics").text();
-    text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned()
+/// One answered request of a load: when it was sent and how it was answered.
+type Answered = (Instant, u16);
+
+/// Many connections of shoppers, until they are told to stop.
+#[derive(Default)]
+struct Crowd {
+    answered: AtomicUsize,
+    stop: AtomicBool,
+}
+
+impl Crowd {
+    fn shop(&self, gateway: &Gateway) -> Vec<Answered> {
+        let (mut connection, mut answers) = (Connection::open(gateway.address()), Vec::new());
+        while !self.stop.load(Ordering::Acquire) {
+            let sent = Instant::now();
+            connection.send(request("POST", "/shop", &[], MUG));
+            answers.push((sent, connection.answer().expect("an answer").status));
+            self.answered.fetch_add(1, Ordering::AcqRel);
+        }
+        answers
+    }
+
+    /// Waits for this many more answers.
+    fn more(&self, count: usize) {
+        let (goal, started) = (self.answered.load(Ordering::Acquire) + count, Instant::now());
+        while self.answered.load(Ordering::Acquire) < goal {
+            assert!(started.elapsed() < PATIENCE, "the load stands still");
+            std::thread::yield_now();
+        }
+    }
 }
 
 #[test]
-fn an_edit_changes_decisions_under_load_and_a_mistake_does_not() {
-    let merchant = Merchant::selling();
-    let gateway = Gateway::start(&[Guard::enforcing("shop", merchant.url())], "");
-    let policy = gateway.dir().path().join("policies/shop.toml");
-    let over = AtomicBool::new(false);
-    let write = |text: &str| std::fs::write(&policy, text).unwrap();
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| {
-                let mut connection = Connection::open(gateway.address());
-                while !over.load(Ordering::Relaxed) {
-                    assert!(matches!(ask(&mut connection), 200 | 403));
-                }
-            });
-        }
-        let mut connection = Connection::open(gateway.address());
-        until(&mut connection, 200);
-        write(CLOSED);
-        let closed = until(&mut connection, 403);
-        write(BROKEN);
-        let told = Instant::now();
-        while !metric(&gateway, "permyx_config_last_reload_successful").ends_with(" 0") {
-            assert!(told.elapsed() < PATIENCE, "the mistake is not in the metrics");
-        }
-        assert_eq!(ask(&mut connection), 403);
-        let detail = get(gateway.ops(), "/readyz?verbose");
-        assert_eq!(detail.status, 200);
-        let problem = detail.json()["notes"]["policy_error"].as_str().unwrap().to_owned();
-        assert!(problem.contains("shop.toml:2") && problem.contains("did you mean `enforce`?"), "{problem}");
-        assert!(gateway.log().contains("policy not taken"), "{}", gateway.log());
-        write(OPEN);
-        let opened = until(&mut connection, 200);
-        over.store(true, Ordering::Relaxed);
-        assert!(closed < SOON && opened < SOON, "{closed:?}, {opened:?}");
+fn a_change_under_load_is_in_force_within_a_second_and_no_request_fails() {
+    let stand = stand();
+    let crowd = Crowd::default();
+    let (changed, answers): (_, Vec<Vec<Answered>>) = std::thread::scope(|scope| {
+        let connections: Vec<_> = (0..4).map(|_| scope.spawn(|| crowd.shop(stand.gateway))).collect();
+        crowd.more(1_000);
+        let changed = Instant::now();
+        stand.write(CLOSED);
+        stand.wait_until("the change is in force", || stand.shop() == 403);
+        crowd.more(1_000);
+        crowd.stop.store(true, Ordering::Release);
+        (changed, connections.into_iter().map(|one| one.join().unwrap()).collect())
     });
-    assert!(metric(&gateway, "permyx_config_last_reload_successful").ends_with(" 1"));
+    let total: usize = answers.iter().map(Vec::len).sum();
+    let first = answers.iter().flatten().filter(|(_, status)| *status == 403).map(|(sent, _)| *sent).min().unwrap();
+    println!("in force {:?} after the change, {total} requests", first - changed);
+    assert!(first - changed < PROMISED, "in force after {:?}", first - changed);
+    for connection in &answers {
+        let statuses: Vec<u16> = connection.iter().map(|(_, status)| *status).collect();
+        assert!(statuses.iter().all(|status| [200, 403].contains(status)), "{statuses:?}");
+        assert!(statuses.is_sorted(), "the old policy came back");
+    }
 }
 
-/// A ConfigMap is a directory of links that all point through `..data`; an update swaps that.
 #[test]
-fn the_swap_of_a_config_map_is_seen() {
-    let merchant = Merchant::selling();
-    let gateway = Gateway::start(&[Guard::enforcing("shop", merchant.url())], "");
-    let dir = gateway.dir().path().join("policies");
+fn a_broken_file_changes_nothing_and_is_told_everywhere() {
+    let stand = stand();
+    let ok = "permyx_config_last_reload_successful{kind=\"policy\"}";
+    let rejected = "permyx_config_reloads_total{kind=\"policy\",result=\"rejected\"}";
+    for (text, said) in [
+        ("store = \"shop\"\nmode = \"enforced\"\n", "shop.toml:2: unknown variant `enforced`; did you mean `enforce`?"),
+        ("store = \"shop\"\nmode = \"enforce\"\nallow_everything = true\n", "allow_everything"),
+        ("store = \"shop\"\nmode = ", "shop.toml"),
+    ] {
+        stand.write(text);
+        stand.wait_until("the broken file is noticed", || stand.metric(ok) == "0");
+        let (status, told) = stand.readiness();
+        let error = told["notes"]["policy_error"].as_str().unwrap_or_default();
+        assert!(error.contains("shop.toml") && error.contains(said), "{told}");
+        // What was good before is in force, so the gateway serves.
+        assert_eq!((status, &told["ready"], stand.shop()), (200, &Value::Bool(true), 200), "{told}");
+        assert!(stand.gateway.log().contains("policy not taken"), "{}", stand.gateway.log());
+        let events = stand.gateway.events();
+        let last = events.iter().rfind(|event| kind(event) == "policy.rejected").unwrap();
+        assert!(last["data"]["cause"].as_str().unwrap().contains(said), "{last}");
+        assert_ne!(stand.metric(rejected), "0");
+        stand.write(OPEN);
+        stand.wait_until("the good file is taken", || stand.metric(ok) == "1");
+        assert_eq!(stand.readiness().1["notes"]["policy_error"], Value::Null);
+    }
+}
+
+/// A second file for the same store is a mistake of the whole directory: none of it is taken.
+#[test]
+fn two_files_for_one_store_are_none() {
+    let stand = stand();
+    let other = stand.gateway.dir().write("policies/shop-2.toml", "store = \"shop\"\nmode = \"observe\"\n");
+    stand.wait_until("the mistake is noticed", || stand.readiness().1["notes"]["policy_error"] != Value::Null);
+    assert_eq!(stand.shop(), 200);
+    std::fs::remove_file(other).unwrap();
+    stand.wait_until("the mistake is gone", || stand.readiness().1["notes"]["policy_error"] == Value::Null);
+}
+
+/// Kubernetes never writes a mounted file: it swaps the directory behind a link named `..data`.
+#[test]
+fn a_swapped_directory_is_a_change() {
+    let stand = stand();
+    let dir = stand.gateway.dir().path().join("policies");
     let version = |name: &str, text: &str| {
         std::fs::create_dir(dir.join(name)).unwrap();
         std::fs::write(dir.join(name).join("shop.toml"), text).unwrap();
-        std::os::unix::fs::symlink(name, dir.join("..data_tmp")).unwrap();
+        symlink(name, dir.join("..data_tmp")).unwrap();
         std::fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
     };
-    let mut connection = Connection::open(gateway.address());
-    version("..1", OPEN);
-    std::fs::remove_file(dir.join("shop.toml")).unwrap();
-    std::os::unix::fs::symlink(Path::new("..data/shop.toml"), dir.join("shop.toml")).unwrap();
-    until(&mut connection, 200);
-    version("..2", CLOSED);
-    let closed = until(&mut connection, 403);
-    version("..3", OPEN);
-    let opened = until(&mut connection, 200);
-    assert!(closed < SOON && opened < SOON, "{closed:?}, {opened:?}, {:?}", files(&dir, ".toml"));
+    version("..2026_11_23", OPEN);
+    symlink("..data/shop.toml", dir.join(".link")).unwrap();
+    std::fs::rename(dir.join(".link"), dir.join("shop.toml")).unwrap();
+    assert_eq!(stand.shop(), 200);
+    version("..2026_11_24", CLOSED);
+    let took = stand.wait_until("the swapped policy is in force", || stand.shop() == 403);
+    println!("in force {took:?} after the swap");
+    assert!(took < PROMISED, "in force after {took:?}");
+    let events = stand.gateway.events();
+    let activated = events.iter().rfind(|event| kind(event) == "policy.activated").unwrap();
+    let hash = permyx::model::intent::Sha256::of(CLOSED.as_bytes()).to_string();
+    assert_eq!(activated["data"]["policyHash"], hash.as_str());
+    // A plain file again, for the other tests.
+    std::fs::write(dir.join(".plain"), OPEN).unwrap();
+    std::fs::rename(dir.join(".plain"), dir.join("shop.toml")).unwrap();
 }
