@@ -10,12 +10,12 @@ setup: ## install what a fresh Debian 12 machine with a Rust toolchain lacks
 	@.ci/setup
 
 dev: setup ## build, then start everything in one process with a sandbox merchant
-	@echo "Building target/release/permyx: some minutes the first time (2 cores: about 8), seconds later."
+	@echo "Building target/release/permyx: 5 to 10 minutes the first time on 2 cores, seconds later."
 	$(CARGO) build --release --locked
 	target/release/permyx dev
 
 test: setup lint ## everything that must hold before a change lands
-	@echo "Building and running all tests: from nothing about 15 minutes on 2 cores, later about 3."
+	@echo "Building and running all tests: from nothing about 10 minutes on 2 cores, later about 2."
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features --features gateway
 	$(CARGO) test --locked --bench '*'

@@ -3,10 +3,10 @@
 
 use std::time::Instant;
 
-use crate::support::PATIENCE;
 use crate::support::dir::TempDir;
 use crate::support::http::{Answer, get, post};
 use crate::support::program::{Program, run};
+use crate::support::{PATIENCE, files};
 
 const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
 
@@ -18,7 +18,11 @@ struct Trial {
 
 impl Trial {
     fn start() -> Self {
-        let (dir, mut args) = (TempDir::new(), vec!["dev"]);
+        Self::start_with(&[])
+    }
+
+    fn start_with(flags: &[&str]) -> Self {
+        let (dir, mut args) = (TempDir::new(), [&["dev"], flags].concat());
         for flag in ["--gateway-listen", "--api-listen", "--merchant-listen", "--ops-listen"] {
             args.extend([flag, "127.0.0.1:0"]);
         }
@@ -99,6 +103,51 @@ fn everything_that_the_sandbox_sells_can_be_bought_with_a_token() {
         let cart = CART.replace("shopify:variant:123456", variant).replace("29.99", &price.to_string());
         assert_eq!(trial.buy(Some(&token), &cart).status, 200, "{cart}");
     }
+}
+
+/// Whichever of the two comes second is a replay.
+#[test]
+fn the_gateway_and_validate_share_one_ledger() {
+    let trial = Trial::start();
+    let validate = |token: &str| {
+        let body = format!(r#"{{"storeId":"store-123","executionToken":"{}"}}"#, token.trim());
+        post(trial.dev.address("api"), "/agents/v1/exec/validate", &["X-API-Key: permyx_agent_YOUR_KEY"], &body)
+    };
+    let code = |answer: &Answer| (answer.status, answer.json()["reasonCode"].as_str().map(str::to_owned));
+    let replay = (403, Some("REPLAY_DETECTED".to_owned()));
+    let token = trial.permyx(&["token", "request"]);
+    assert_eq!((trial.buy(Some(&token), CART).status, code(&validate(&token))), (200, replay.clone()));
+    let token = trial.permyx(&["token", "request"]);
+    assert_eq!((validate(&token).status, code(&trial.buy(Some(&token), CART))), (200, replay));
+    assert_eq!(trial.executed(), 1);
+}
+
+/// Tokens and API keys are looked for in everything that the program says and keeps, at the most
+/// talkative log level: good ones, used ones, and one that was forged.
+#[test]
+fn no_secret_is_ever_written() {
+    let mut trial = Trial::start_with(&["--data", "data", "--log", "trace"]);
+    let (used, unused) = (trial.permyx(&["token", "request"]), trial.permyx(&["token", "request"]));
+    let parts = |token: &str| token.trim().rsplit_once('.').map(|(message, end)| (message.to_owned(), end.to_owned()));
+    let (message, signed_for_another) = (parts(&unused).unwrap().0, parts(&used).unwrap().1);
+    let forged = format!("{message}.{signed_for_another}");
+    let presented = [&used, &used, &forged];
+    let mut said: String = presented.iter().map(|token| trial.buy(Some(token), CART).text()).collect();
+    trial.timeline_with("last", "INVALID_SIGNATURE");
+    said += &get(trial.dev.address("ops"), "/metrics").text();
+    said += &get(trial.dev.address("api"), "/").text();
+    assert!(trial.dev.stop().success());
+    said += &trial.dev.log();
+    let kept = files(&trial.dir.path().join("data"), "");
+    assert!(said.contains("permyx_replays_total 1") && kept.len() > 4, "{kept:?}");
+    let kept = kept.iter().filter(|path| path.extension().is_none_or(|kind| kind != "pem"));
+    said += &kept.map(|path| String::from_utf8_lossy(&std::fs::read(path).unwrap()).into_owned()).collect::<String>();
+
+    let signatures = [&used, &unused].map(|token| parts(token).unwrap().1);
+    let secrets = signatures.iter().map(String::as_str).chain([message.as_str(), "permyx_agent_YOUR_KEY"]);
+    let leaked: Vec<_> = secrets.filter(|secret| said.contains(secret)).collect();
+    assert!(leaked.is_empty(), "{leaked:?}");
+    assert!(!said.contains("PRIVATE KEY"));
 }
 
 /// Throw-away means thrown away.
