@@ -15,6 +15,7 @@ use crate::support::merchant::Merchant;
 
 const OPEN: &str = "store = \"shop\"\nmode = \"enforce\"\n";
 const CLOSED: &str = "store = \"shop\"\nmode = \"enforce\"\ntokenless = \"require\"\n";
+const OK: &str = "permyx_config_last_reload_successful{kind=\"policy\"}";
 /// How soon a change is promised to be in force.
 const PROMISED: Duration = Duration::from_secs(1);
 
@@ -100,7 +101,7 @@ impl Crowd {
 }
 
 #[test]
-fn a_change_under_load_is_in_force_within_a_second_and_no_request_fails() {
+fn an_edit_changes_decisions_under_load_and_a_mistake_does_not() {
     let stand = stand();
     let crowd = Crowd::default();
     let (changed, answers): (_, Vec<Vec<Answered>>) = std::thread::scope(|scope| {
@@ -109,6 +110,8 @@ fn a_change_under_load_is_in_force_within_a_second_and_no_request_fails() {
         let changed = Instant::now();
         stand.write(CLOSED);
         stand.wait_until("the change is in force", || stand.shop() == 403);
+        stand.write(&OPEN.replace("enforce", "enfroce"));
+        stand.wait_until("the mistake is noticed", || stand.metric(OK) == "0");
         crowd.more(1_000);
         crowd.stop.store(true, Ordering::Release);
         (changed, connections.into_iter().map(|one| one.join().unwrap()).collect())
@@ -127,7 +130,6 @@ fn a_change_under_load_is_in_force_within_a_second_and_no_request_fails() {
 #[test]
 fn a_broken_file_changes_nothing_and_is_told_everywhere() {
     let stand = stand();
-    let ok = "permyx_config_last_reload_successful{kind=\"policy\"}";
     let rejected = "permyx_config_reloads_total{kind=\"policy\",result=\"rejected\"}";
     for (text, said) in [
         ("store = \"shop\"\nmode = \"enforced\"\n", "shop.toml:2: unknown variant `enforced`; did you mean `enforce`?"),
@@ -135,7 +137,7 @@ fn a_broken_file_changes_nothing_and_is_told_everywhere() {
         ("store = \"shop\"\nmode = ", "shop.toml"),
     ] {
         stand.write(text);
-        stand.wait_until("the broken file is noticed", || stand.metric(ok) == "0");
+        stand.wait_until("the broken file is noticed", || stand.metric(OK) == "0");
         let (status, told) = stand.readiness();
         let error = told["notes"]["policy_error"].as_str().unwrap_or_default();
         assert!(error.contains("shop.toml") && error.contains(said), "{told}");
@@ -147,7 +149,7 @@ fn a_broken_file_changes_nothing_and_is_told_everywhere() {
         assert!(last["data"]["cause"].as_str().unwrap().contains(said), "{last}");
         assert_ne!(stand.metric(rejected), "0");
         stand.write(OPEN);
-        stand.wait_until("the good file is taken", || stand.metric(ok) == "1");
+        stand.wait_until("the good file is taken", || stand.metric(OK) == "1");
         assert_eq!(stand.readiness().1["notes"]["policy_error"], Value::Null);
     }
 }
