@@ -1,7 +1,10 @@
-# Builds `permyx` and puts it, alone and unprivileged, on a base without a shell.
+# Builds `permyx` and puts it, unprivileged, on a small base.
 #   docker build -t permyx .
 #   docker run --rm -p 8480:8480 -v "$PWD/conf:/etc/permyx:ro" -v permyx:/var/lib/permyx \
 #       permyx gateway --config /etc/permyx/permyx.toml --data /var/lib/permyx --gateway-listen 0.0.0.0:8480
+
+# Any base with glibc does; one without a shell is better: --build-arg BASE=…
+ARG BASE=debian:bookworm-slim
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
@@ -9,10 +12,11 @@ WORKDIR /src
 COPY . .
 RUN cargo build --release --locked && mkdir /data
 
-FROM gcr.io/distroless/cc-debian12:nonroot
+FROM ${BASE}
 COPY --from=build /src/target/release/permyx /usr/local/bin/permyx
 COPY --from=build /src/conf /usr/share/permyx/conf
-COPY --from=build --chown=nonroot:nonroot /data /var/lib/permyx
+COPY --from=build --chown=65532:65532 /data /var/lib/permyx
+USER 65532:65532
 WORKDIR /var/lib/permyx
 EXPOSE 8480 8481 9464
 ENTRYPOINT ["/usr/local/bin/permyx"]

@@ -65,6 +65,9 @@ pub enum NotTaken {
     Wrong(Vec<Problems>),
     #[error(transparent)]
     Unreadable(#[from] ReadError),
+    /// Without its file a store would only be observed: a lost file must not open a gate.
+    #[error("the policy of `{0}` is gone; put it back, or restart to do without it")]
+    Gone(StoreId),
 }
 
 fn shown(wrong: &[Problems]) -> String {
@@ -75,7 +78,7 @@ impl NotTaken {
     fn one_line(&self) -> String {
         match self {
             Self::Wrong(wrong) => wrong.iter().map(Problems::one_line).collect::<Vec<_>>().join(" | "),
-            Self::Unreadable(error) => error.to_string(),
+            Self::Unreadable(_) | Self::Gone(_) => self.to_string(),
         }
     }
 }
@@ -135,6 +138,10 @@ impl PolicyBook {
             return;
         }
         let taken = read.map_err(NotTaken::from).and_then(|files| Policies::parse(&files).map_err(NotTaken::Wrong));
+        let taken = taken.and_then(|policies| match self.snapshot().iter().find(|old| !policies.knows(old.store())) {
+            Some(gone) => Err(NotTaken::Gone(gone.store().clone())),
+            None => Ok(policies),
+        });
         match taken {
             Ok(policies) => self.take(policies, print, evidence),
             Err(not_taken) => self.keep(&not_taken, print, evidence),

@@ -143,7 +143,7 @@ fn a_broken_file_changes_nothing_and_is_told_everywhere() {
         assert!(error.contains("shop.toml") && error.contains(said), "{told}");
         // What was good before is in force, so the gateway serves.
         assert_eq!((status, &told["ready"], stand.shop()), (200, &Value::Bool(true), 200), "{told}");
-        assert!(stand.gateway.log().contains("policy not taken"), "{}", stand.gateway.log());
+        stand.wait_until("the log tells", || stand.gateway.log().contains("policy not taken"));
         let events = stand.gateway.events();
         let last = events.iter().rfind(|event| kind(event) == "policy.rejected").unwrap();
         assert!(last["data"]["cause"].as_str().unwrap().contains(said), "{last}");
@@ -191,4 +191,17 @@ fn a_swapped_directory_is_a_change() {
     // A plain file again, for the other tests.
     std::fs::write(dir.join(".plain"), OPEN).unwrap();
     std::fs::rename(dir.join(".plain"), dir.join("shop.toml")).unwrap();
+}
+
+/// Without its file a store would only be observed: losing one must not open its gate.
+#[test]
+fn a_policy_that_is_gone_stays_in_force() {
+    let stand = stand();
+    stand.write(CLOSED);
+    stand.wait_until("the change is in force", || stand.shop() == 403);
+    std::fs::remove_file(stand.gateway.dir().path().join("policies/shop.toml")).unwrap();
+    stand.wait_until("the loss is noticed", || stand.metric(OK) == "0");
+    assert_eq!(stand.shop(), 403);
+    let told = stand.readiness().1["notes"]["policy_error"].to_string();
+    assert!(told.contains("the policy of `shop` is gone"), "{told}");
 }
