@@ -2,15 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use permyx::clock::Clock;
-use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
-use permyx::model::intent::{Intent, Quantity};
-use permyx::model::money::Price;
-use permyx::model::scope::Scope;
-use permyx::token::issue::{Grant, Lifetime, issue};
 use permyx::token::keys::{SigningKey, key_set};
 
 use crate::support::dir::TempDir;
+use crate::support::gateway::Purchase;
 use crate::support::http::{Answer, post};
 use crate::support::merchant::{Merchant, Reply};
 use crate::support::program::{Program, run};
@@ -18,16 +13,7 @@ use crate::support::program::{Program, run};
 const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
 
 fn token(key: &SigningKey) -> String {
-    let agent = AgentId::parse("ak_alone").unwrap();
-    let intent = Intent {
-        store: StoreId::parse("store-123").unwrap(),
-        variant: VariantId::parse("shopify:variant:123456").unwrap(),
-        quantity: Quantity::new(1).unwrap(),
-        price: Price::parse_text("29.99 USD").unwrap(),
-        scope: Scope::AgentExec,
-    };
-    let (jti, issued, lifetime) = (Jti::random(), Clock::system().now(), Lifetime::MAX);
-    issue(key, &Grant { intent: &intent, agent: &agent, product: None, jti, issued, lifetime }).unwrap().text
+    Purchase::mug("store-123").signed_by(key)
 }
 
 fn set_of(keys: &[&SigningKey]) -> String {
