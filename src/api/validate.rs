@@ -9,6 +9,7 @@ use http::Method;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::authority::retry::Asked;
 use crate::authority::{Refused, Stage};
 use crate::decide::Denial;
 use crate::keystore::agents::Role;
@@ -73,7 +74,7 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
         api.authority.refuse(&call, None, &refused);
         return Err(refused.refusal());
     };
-    let validated = api.authority.validate(&call, token, access::holder(&caller.key)).await;
+    let validated = api.authority.validate(&call, token, access::holder(&caller.key), &Asked::default()).await;
     validated.map_err(|refused| refused.refusal())?;
     Reply::json(&Validated {
         allowed: true,

@@ -15,7 +15,6 @@ use crate::evidence::{Spool, SpoolOptions, sync_loop};
 use crate::keystore::signing::SigningKeys;
 use crate::ledger::AnyLedger;
 use crate::ops::Ops;
-use crate::quota::velocity::Velocity;
 use crate::reload::{self, Reloaded};
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
@@ -84,7 +83,6 @@ impl Base {
             issuer: keys.issuer,
             policies: self.policies.clone(),
             catalog: self.catalog.clone(),
-            velocity: Velocity::default(),
             unknown_key: keys.unknown_key,
         })
     }

@@ -5,6 +5,7 @@
 
 pub mod policy;
 mod rule;
+pub mod velocity;
 
 use crate::model::event::{Diff, Text};
 use crate::model::ids::{AgentId, Jti, StoreId};
@@ -17,6 +18,7 @@ use crate::protocol::extract::CheckoutFacts;
 use crate::token::verify::Verified;
 
 use policy::Policy;
+use velocity::{Exceeded, Limits, Usage};
 
 /// Everything that a judgement of a token depends on. One policy snapshot, one instant.
 #[derive(Clone, Copy)]
@@ -28,8 +30,8 @@ pub struct Question<'a> {
     pub needs: Scope,
     pub policy: &'a Policy,
     pub listing: Listing,
-    /// Orders of this agent in this store within the last hour.
-    pub orders_last_hour: u32,
+    /// What was counted for this agent in this store, where it is known before the ledger counts.
+    pub counted: Usage,
     pub now: Timestamp,
 }
 
@@ -72,6 +74,8 @@ pub struct Permit {
     agent: AgentId,
     issued: Timestamp,
     price_verified: bool,
+    limits: Limits,
+    amount: i64,
 }
 
 impl Permit {
@@ -94,6 +98,18 @@ impl Permit {
     #[must_use]
     pub fn issued(&self) -> Timestamp {
         self.issued
+    }
+
+    /// What the policy limits, for the ledger to count against.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Quantity × unit price, in minor units.
+    #[must_use]
+    pub fn amount(&self) -> i64 {
+        self.amount
     }
 
     /// False where no catalog could confirm the price.
@@ -154,13 +170,16 @@ fn judge(q: &Question<'_>, facts: Facts<'_>) -> Result<Permit, Denial> {
     rule::facts(intent, facts)?;
     rule::listing(intent, q.listing, q.policy, q.now)?;
     rule::limits(intent, q.policy)?;
-    rule::velocity(q.orders_last_hour, q.policy)?;
+    let amount = amount(intent);
+    rule::velocity(q.counted, amount, q.policy)?;
     Ok(Permit {
         jti: q.token.jti(),
         intent: intent.clone(),
         agent: q.token.agent().clone(),
         issued: q.token.issued(),
         price_verified: matches!(q.listing, Listing::Listed { .. }),
+        limits: q.policy.velocity(),
+        amount,
     })
 }
 
@@ -169,13 +188,24 @@ pub fn authorize(
     intent: &Intent,
     policy: &Policy,
     listing: Listing,
-    orders_last_hour: u32,
+    counted: Usage,
     now: Timestamp,
 ) -> Result<(), Denial> {
     rule::scope(Some(intent.scope), Scope::AgentExec)?;
     rule::listing(intent, listing, policy, now)?;
     rule::limits(intent, policy)?;
-    rule::velocity(orders_last_hour, policy)
+    rule::velocity(counted, amount(intent), policy)
+}
+
+/// What an order spends. One that is too large for an amount passes every limit of money.
+fn amount(intent: &Intent) -> i64 {
+    intent.price.times(intent.quantity.get()).map_or(i64::MAX, Price::minor)
+}
+
+/// The refusal of an order that the ledger found to pass a limit.
+#[must_use]
+pub fn over_limit(exceeded: Exceeded, policy: &Policy) -> Denial {
+    rule::over_limit(exceeded, policy)
 }
 
 #[cfg(test)]

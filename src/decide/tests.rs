@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::velocity::Usage;
 use super::*;
 use crate::model::ids::VariantId;
 use crate::model::intent::Quantity;
@@ -58,7 +59,7 @@ fn ask<'a>(token: &'a Verified, store: &'a StoreId, policy: &'a Policy) -> Quest
         needs: Scope::AgentExec,
         policy,
         listing: Listing::Listed { price: usd(2999), verified_at: NOW },
-        orders_last_hour: 0,
+        counted: Usage::default(),
         now: NOW,
     }
 }
@@ -81,7 +82,7 @@ fn reasons_come_in_the_published_order() {
     let mut q = Question {
         needs: Scope::Cart,
         listing: Listing::NotListed,
-        orders_last_hour: 1,
+        counted: Usage { orders_last_hour: 1, ..Usage::default() },
         ..ask(&token, &elsewhere, &strict)
     };
     assert_eq!(reason(decide(&q, Facts::Known(&wrong))), Some(ReasonCode::ScopeRestricted));
@@ -94,7 +95,7 @@ fn reasons_come_in_the_published_order() {
     assert_eq!(reason(decide(&q, Facts::Known(&right))), Some(ReasonCode::StalePrice));
     q.listing = Listing::Listed { price: usd(2999), verified_at: NOW.plus_seconds(-6 * 3600) };
     assert_eq!(reason(decide(&q, Facts::Known(&right))), Some(ReasonCode::PolicyDenied));
-    q.orders_last_hour = 0;
+    q.counted = Usage::default();
     assert_eq!(reason(decide(&q, Facts::Known(&right))), None);
 }
 
@@ -139,6 +140,7 @@ proptest! {
             "[limits]\nmax_cart_value = \"{}.00 USD\"\nmax_quantity = {most}\n[velocity]\norders_per_hour = {most}\n", cap
         ));
         let listing = Listing::Listed { price: usd(minor), verified_at: NOW };
+        let orders = Usage { orders_last_hour: orders, ..Usage::default() };
         let loosely = authorize(&intent, &loose, listing, orders, NOW);
         let strictly = authorize(&intent, &strict, listing, orders, NOW);
         prop_assert!(loosely.is_ok() || strictly.is_err());

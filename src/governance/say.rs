@@ -26,6 +26,9 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::ExecutionReplayDetected => {
             "The token was presented again. Refused, because a token is good for one purchase.".to_owned()
         }
+        EventKind::ExecutionRetried => {
+            format!("The same call came again and was told what became of the first{}.", because(data))
+        }
         EventKind::ExecutionReserved => reserved(data),
         EventKind::ExecutionValidated => validated(data),
         EventKind::ExecutionReleased => released(data),
@@ -45,6 +48,9 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::KeyRetired => "A signing key was retired.".to_owned(),
         EventKind::AgentKeyCreated => "An API key was made.".to_owned(),
         EventKind::AgentKeyRevoked => "An API key was revoked.".to_owned(),
+        EventKind::LedgerEpochChanged => {
+            format!("The ledger may have forgotten: tokens from before are refused{}.", because(data))
+        }
         EventKind::EvidenceGap => format!("Evidence is missing here{}.", because(data)),
         EventKind::SystemStarted => "The program started.".to_owned(),
         EventKind::SystemStopped => "The program stopped.".to_owned(),

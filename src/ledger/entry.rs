@@ -180,8 +180,6 @@ pub(super) struct Counted {
     pub(super) agent: AgentId,
     pub(super) limits: Limits,
     pub(super) amount: i64,
-    /// When it was counted, as the ledger tells time.
-    pub(super) at_ms: i64,
 }
 
 impl Reservation {
@@ -230,7 +228,8 @@ pub enum Standing {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Answer {
     pub status: u16,
-    pub content_type: Option<String>,
+    /// The fields that say how the body is to be read.
+    pub headers: Vec<(String, String)>,
     pub body: Bytes,
 }
 

@@ -9,13 +9,10 @@ pub mod epoch;
 pub mod memory;
 pub mod retry;
 
-#[cfg(test)]
-mod contract;
-
 use std::future::Future;
 
 use crate::decide::velocity::Usage;
-use crate::model::ids::{AgentId, StoreId, TraceId};
+use crate::model::ids::{AgentId, StoreId};
 use crate::model::time::Timestamp;
 
 pub use entry::{

@@ -29,17 +29,6 @@ pub enum Replay {
     KeyReuse,
 }
 
-impl Replay {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NoKey => "no_key",
-            Self::OtherKey => "other_key",
-            Self::KeyReuse => "key_reuse",
-        }
-    }
-}
-
 impl Again {
     /// Judges a call by what is remembered of its token.
     #[must_use]
@@ -75,9 +64,7 @@ mod tests {
         let digest = |text: &str| Digest::of(&[text.as_bytes()]);
         let retry = |key: &str, request: &str| Some(Retry { key: digest(key), request: digest(request) });
         let (same, other_body, other_key) = (retry("k", "r"), retry("k", "x"), retry("y", "r"));
-        let again = |state, second: Option<Retry>| {
-            Again::of(&Entry { state, first, retry: same }, second.as_ref())
-        };
+        let again = |state, second: Option<Retry>| Again::of(&Entry { state, first, retry: same }, second.as_ref());
         let (burned, unknown) = (State::Spent(Spent::Burned), State::Spent(Spent::Indeterminate));
         let replay = |how| Again::Replay { first, how };
         assert_eq!(again(burned, None), replay(Replay::NoKey));

@@ -25,6 +25,7 @@ pub enum EventKind {
     ExecutionIndeterminate,
     ExecutionExpired,
     ExecutionReplayDetected,
+    ExecutionRetried,
     ExecutionObserved,
     ExecutionBypassed,
     OrderObserved,
@@ -34,13 +35,14 @@ pub enum EventKind {
     KeyRetired,
     AgentKeyCreated,
     AgentKeyRevoked,
+    LedgerEpochChanged,
     EvidenceGap,
     SystemStarted,
     SystemStopped,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ExecutionAuthorized,
         Self::ExecutionDenied,
         Self::ExecutionReserved,
@@ -49,6 +51,7 @@ impl EventKind {
         Self::ExecutionIndeterminate,
         Self::ExecutionExpired,
         Self::ExecutionReplayDetected,
+        Self::ExecutionRetried,
         Self::ExecutionObserved,
         Self::ExecutionBypassed,
         Self::OrderObserved,
@@ -58,6 +61,7 @@ impl EventKind {
         Self::KeyRetired,
         Self::AgentKeyCreated,
         Self::AgentKeyRevoked,
+        Self::LedgerEpochChanged,
         Self::EvidenceGap,
         Self::SystemStarted,
         Self::SystemStopped,
@@ -75,6 +79,7 @@ impl EventKind {
             Self::ExecutionIndeterminate => "execution.indeterminate",
             Self::ExecutionExpired => "execution.expired",
             Self::ExecutionReplayDetected => "execution.replay_detected",
+            Self::ExecutionRetried => "execution.retried",
             Self::ExecutionObserved => "execution.observed",
             Self::ExecutionBypassed => "execution.bypassed",
             Self::OrderObserved => "order.observed",
@@ -84,6 +89,7 @@ impl EventKind {
             Self::KeyRetired => "key.retired",
             Self::AgentKeyCreated => "agent_key.created",
             Self::AgentKeyRevoked => "agent_key.revoked",
+            Self::LedgerEpochChanged => "ledger.epoch_changed",
             Self::EvidenceGap => "evidence.gap",
             Self::SystemStarted => "system.started",
             Self::SystemStopped => "system.stopped",

@@ -13,7 +13,6 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::{Jti, TraceId};
 use crate::model::time::Timestamp;
 use crate::net::client::{Answer, Client, Limits};
-use crate::quota::velocity::Velocity;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
@@ -71,7 +70,6 @@ impl Site {
             issuer: None,
             policies: Arc::new(PolicyBook::open(Some(policies), clock, metrics).unwrap()),
             catalog: Arc::new(Catalog::none()),
-            velocity: Velocity::default(),
             unknown_key: Arc::default(),
         });
         let keys = ApiKeyStore::of(dir.path());

@@ -18,7 +18,6 @@ use permyx::ledger::memory::MemoryLedger;
 use permyx::model::ids::StoreId;
 use permyx::model::time::Timestamp;
 use permyx::quota::allowance::Allowances;
-use permyx::quota::velocity::Velocity;
 use permyx::reload::Reloaded;
 use permyx::telemetry::metrics::Metrics;
 use permyx::token::keys::KeyRing;
@@ -181,7 +180,6 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
         policies: Arc::new(PolicyBook::open(policies, clock.clone(), metrics.clone()).unwrap()),
         metrics,
         catalog: Arc::new(Catalog::open(&dir.path().join("catalog")).unwrap()),
-        velocity: Velocity::default(),
         unknown_key: Arc::default(),
     }
 }

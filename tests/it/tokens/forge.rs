@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use permyx::decide::policy::Policy;
+use permyx::decide::velocity::Usage;
 use permyx::decide::{Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
 use permyx::model::intent::{Intent, Quantity};
@@ -193,7 +194,7 @@ pub fn answer_in(store: &str, token: &str, now: Timestamp) -> &'static str {
         needs: Scope::AgentExec,
         policy: &policy,
         listing: Listing::NoCatalog,
-        orders_last_hour: 0,
+        counted: Usage::default(),
         now,
     };
     match decide(&question, Facts::Known(&cart())) {
