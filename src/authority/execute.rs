@@ -211,7 +211,7 @@ impl Authority {
     }
 
     fn count_reserve(&self, found: &Result<Reserve, LedgerError>, started: crate::clock::Monotonic) {
-        let health = self.ledger.health();
+        let backend = self.ledger.backend();
         let result = match found {
             Ok(Reserve::First(_)) => "first",
             Ok(Reserve::Known(_)) => "known",
@@ -219,13 +219,13 @@ impl Authority {
             Ok(Reserve::Exceeded(_)) => "exceeded",
             Err(_) => "error",
         };
-        self.metrics.ledger_operations.with_label_values(&[health.backend, "reserve", result]).inc();
+        self.metrics.ledger_operations.with_label_values(&[backend, "reserve", result]).inc();
         let seconds = self.clock.monotonic().seconds_since(started);
-        self.metrics.ledger_duration.with_label_values(&[health.backend, "reserve"]).observe(seconds);
+        self.metrics.ledger_duration.with_label_values(&[backend, "reserve"]).observe(seconds);
     }
 
     fn count_settlement(&self, call: &Call, settlement: Settlement) {
-        let backend = self.ledger.health().backend;
+        let backend = self.ledger.backend();
         self.metrics.ledger_operations.with_label_values(&[backend, "settle", settlement.as_str()]).inc();
         if call.rules.mode == Mode::Observe {
             return;

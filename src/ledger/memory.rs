@@ -16,8 +16,8 @@ use crate::model::time::Timestamp;
 
 use super::epoch::Epoch;
 use super::{
-    Answer, Claim, Entry as Known, Health, Lapsed, Ledger, LedgerError, Namespace, RETENTION_MS, Reservation, Reserve,
-    Retry, Settlement, Slot, Spent, Standing, State,
+    Answer, Claim, Entry as Known, Fate, Health, Lapsed, Ledger, LedgerError, Namespace, RETENTION_MS, Reservation,
+    Reserve, Retry, Settlement, Slot, Spent, Standing, State,
 };
 
 /// Expired entries that one reservation clears away at most: it never pays for a flood before it.
@@ -194,8 +194,8 @@ impl Ledger for MemoryLedger {
         Err(LedgerError::Quarantine { retry_after_s: self.epoch.remaining_s(self.clock.now()).max(1) })
     }
 
-    async fn abandon(&self, _lapsed: &Lapsed) -> Result<bool, LedgerError> {
-        Ok(false)
+    async fn abandon(&self, _lapsed: &Lapsed) -> Result<Fate, LedgerError> {
+        Ok(Fate::Unknown)
     }
 
     async fn lapsed(&self) -> Result<Vec<Lapsed>, LedgerError> {
