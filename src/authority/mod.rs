@@ -8,6 +8,7 @@ pub mod execute;
 pub mod introspect;
 pub mod observe;
 pub mod policies;
+pub mod recover;
 pub mod retry;
 
 use std::sync::Arc;

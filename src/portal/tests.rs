@@ -54,7 +54,8 @@ impl Site {
             let _receipt = evidence.append(event).unwrap();
         }
         let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
-        let followed = vec![Followed { dir: options.dir, consumed: Consumed::Released }];
+        let followed =
+            vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
         Follower::start(writer, followed, clock.clone(), metrics.clone()).unwrap().stop();
         let policies = dir.path().join("policies");
         std::fs::create_dir(&policies).unwrap();
