@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::evidence::{Spool, SpoolOptions, Unsettled, sync_loop, unsettled};
 use crate::keystore::signing::SigningKeys;
+use crate::ledger::front::Front;
 use crate::ops::Ops;
 use crate::reload::{self, Reloaded};
 use crate::telemetry::metrics::Metrics;
@@ -82,6 +83,7 @@ impl Base {
         let authority = Arc::new(Authority {
             clock: self.clock.clone(),
             ledger,
+            front: Front::default(),
             evidence: self.evidence.clone(),
             metrics: self.metrics.clone(),
             keys: keys.ring,

@@ -29,7 +29,7 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
     }
     let source = config.jwks.clone().ok_or(BootError::NoKeys)?;
     let mut base = Base::open(config, format!("/gateways/{}", config.gateway.name))?;
-    let keys = followed_keys(source, &mut base).await?;
+    let keys = followed_keys(source, config.jwks_max_stale, &mut base).await?;
     let opened = match &config.ledger.redis {
         Some(options) => Opened::redis(options, &base, config),
         None => Opened::memory(config, &base, FOREIGN_SKEW_S)?,
@@ -51,7 +51,7 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
 }
 
 #[cfg(feature = "gateway")]
-async fn followed_keys(source: JwksSource, base: &mut Base) -> Result<Keys, BootError> {
+async fn followed_keys(source: JwksSource, max_stale: std::time::Duration, base: &mut Base) -> Result<Keys, BootError> {
     let source = match source {
         JwksSource::File(path) => Source::File(path),
         JwksSource::Url(url) => {
@@ -59,7 +59,7 @@ async fn followed_keys(source: JwksSource, base: &mut Base) -> Result<Keys, Boot
             Source::Url { url, client: Box::new(Client::new(limits)?) }
         }
     };
-    let jwks = Arc::new(Jwks::new(source, base.metrics.clone(), base.clock.clone()));
+    let jwks = Arc::new(Jwks::new(source, max_stale, base.metrics.clone(), base.clock.clone()));
     if let Err(error) = jwks.refresh().await {
         // Not ready until it comes; an issuer that starts later is no reason to fail.
         tracing::warn!(error = %chain(&error), "no key set yet");

@@ -120,6 +120,8 @@ struct KeysDoc {
     jwks_file: Option<At<String>>,
     /// Key set URL that a gateway trusts.
     jwks_url: Option<At<String>>,
+    /// Seconds for which a key set is trusted that cannot be read again; default 86400 (a day).
+    max_stale_s: Option<At<i64>>,
 }
 
 pub(super) type Found<'f> = &'f mut Vec<Problem>;
@@ -135,6 +137,7 @@ impl ConfigDoc {
     }
 
     fn checked(self, base: &Path, found: Found<'_>) -> Config {
+        let max_stale = number(self.keys.max_stale_s.as_ref(), 86_400, 4..=30 * 86_400, found) as u64;
         let jwks = self.keys.compile(base, found);
         let gateway = self.gateway.compile(base, found);
         let api = ApiConfig {
@@ -156,6 +159,7 @@ impl ConfigDoc {
                 spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
             },
             jwks,
+            jwks_max_stale: std::time::Duration::from_secs(max_stale),
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Config {
     pub catalog: Option<PathBuf>,
     pub evidence: EvidenceConfig,
     pub jwks: Option<JwksSource>,
+    /// Oldest key set that is still trusted while its source is silent.
+    pub jwks_max_stale: std::time::Duration,
 }
 
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 pub mod entry;
 pub mod epoch;
+pub mod front;
 pub mod memory;
 pub mod redis;
 pub mod retry;

@@ -9,6 +9,7 @@ use crate::evidence::{Consumed, Followed, Follower, Spool, SpoolOptions, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::{Allowance, Enrolment, Role, Terms};
 use crate::ledger::AnyLedger;
+use crate::ledger::front::Front;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{Jti, TraceId};
 use crate::model::time::Timestamp;
@@ -65,6 +66,7 @@ impl Site {
         let authority = Arc::new(Authority {
             clock: clock.clone(),
             ledger: AnyLedger::Elsewhere,
+            front: Front::default(),
             evidence,
             metrics: metrics.clone(),
             keys: Arc::new(Reloaded::new(KeyRing::default())),
