@@ -4,6 +4,8 @@
 //! States: *(unseen)* → reserved → burned | indeterminate, or back to *(unseen)* by release.
 //! "Burned" is monotone: nothing turns a burned or indeterminate token back.
 
+#[cfg(test)]
+mod contract;
 pub mod entry;
 pub mod epoch;
 pub mod front;
