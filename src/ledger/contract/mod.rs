@@ -69,8 +69,9 @@ impl<L: Ledger + 'static> Bench<L> {
         }
     }
 
+    /// What another call is told of the token.
     pub(super) async fn known(&self, claim: &Claim) -> Entry {
-        match self.ledger.reserve(claim.clone()).await {
+        match self.ledger.reserve(Claim { trace: TraceId::random(), ..claim.clone() }).await {
             Ok(Reserve::Known(entry)) => entry,
             other => panic!("not known: {other:?}"),
         }

@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::decide::velocity::{Exceeded, Rule, Usage};
+use crate::decide::velocity::{Exceeded, Limits, Rule, Usage};
 use crate::model::ids::{AgentId, StoreId, TraceId};
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
@@ -34,8 +34,8 @@ use crate::telemetry::metrics::Metrics;
 use super::entry::Counted;
 use super::epoch::Epoch;
 use super::{
-    Answer, Busy, Claim, Entry, Fate, Health, Lapsed, Ledger, LedgerError, RETENTION_MS, Reservation, Reserve,
-    Settlement, Slot, Spent, Standing,
+    Answer, Busy, Claim, Entry, Fate, Health, Lapsed, Ledger, LedgerError, Namespace, RETENTION_MS, Reservation,
+    Reserve, Settlement, Slot, Spent, Standing,
 };
 use ask::{Asked, Unavailable};
 use fleet::Fleet;
@@ -120,7 +120,10 @@ impl RedisLedger {
 }
 
 impl Shared {
-    async fn reserve(&self, claim: Claim) -> Result<Reserve, Unavailable> {
+    async fn reserve(&self, mut claim: Claim) -> Result<Reserve, Unavailable> {
+        if claim.slot.namespace == Namespace::Observe {
+            (claim.purpose, claim.limits) = (None, Limits::default());
+        }
         let keys = Keys(&claim.slot.store);
         let [hour, hour_sum, day, day_sum] = keys.counts(&claim.agent);
         let names = [
@@ -197,7 +200,7 @@ impl Shared {
             keys.token(slot.namespace, slot.jti),
             keys.reservations(),
             keys.purpose(*purpose),
-            keys.answer(slot.jti),
+            keys.answer(slot.namespace, slot.jti),
             hour,
             hour_sum,
             day,
@@ -255,7 +258,7 @@ impl Shared {
     }
 
     async fn answer(&self, slot: &Slot) -> Result<Option<Answer>, Unavailable> {
-        let key = Keys(&slot.store).answer(slot.jti);
+        let key = Keys(&slot.store).answer(slot.namespace, slot.jti);
         let value = self.ask_plain(&slot.store, redis::cmd("GET").arg(&key)).await?;
         let text: Option<Vec<u8>> = parsed(value)?;
         Ok(text.and_then(|text| text::read_answer(text.into())))
@@ -265,10 +268,12 @@ impl Shared {
     async fn abandon(&self, lapsed: &Lapsed, state: &str) -> Result<(bool, String), Unavailable> {
         let Lapsed { slot, trace } = lapsed;
         let keys = Keys(&slot.store);
-        let names = [keys.token(slot.namespace, slot.jti), keys.reservations()];
+        let purpose = self.full(slot).await?.and_then(|full| full.purpose);
+        let names = [keys.token(slot.namespace, slot.jti), keys.reservations(), keys.purpose(purpose)];
         let build = |_: &str| {
             let mut call = Script::Abandon.call(names.iter());
             call.arg(text::hex(*trace)).arg(text::member(slot, *trace)).arg(state);
+            call.arg(u8::from(purpose.is_some())).arg(self.clock.now().millis()).arg(PURPOSE_MS);
             call
         };
         let Asked { reply, .. } = self.ask(&slot.store, build, 0).await?;
@@ -313,7 +318,7 @@ fn spent(claim: &Claim) -> i64 {
     if by_money { claim.amount.min(crate::model::money::Price::MINOR_MAX) } else { 0 }
 }
 
-const fn counted_by_hour(limits: crate::decide::velocity::Limits) -> bool {
+const fn counted_by_hour(limits: Limits) -> bool {
     limits.orders_per_hour.is_some() || limits.spend_per_hour.is_some()
 }
 

@@ -43,7 +43,8 @@ if with_purpose then
     end
   end
 end
-if kept ~= '' then
+-- Nobody can ask for the answer of a call that sent no key: its entry ends in `|-`.
+if kept ~= '' and string.sub(held, -2) ~= '|-' then
   redis.call('SET', answer, kept, 'PX', retention)
 end
 return { 'done' }

@@ -6,9 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
-use crate::decide::velocity::Limits;
 use crate::ledger::contract;
-use crate::ledger::{Digest, Namespace, Purpose, Retry, State};
+use crate::ledger::{Digest, Purpose, Retry, State};
 use crate::model::ids::Jti;
 
 /// Between two looks at a server that starts.
