@@ -174,7 +174,7 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
     let policies = setup.policies.first().map(|_| dir.path().join("policies"));
     Authority {
         clock: clock.clone(),
-        ledger: if setup.burns { AnyLedger::Memory(ledger()) } else { AnyLedger::Elsewhere },
+        ledger: if setup.burns { AnyLedger::Memory(Box::new(ledger())) } else { AnyLedger::Elsewhere },
         front: Front::default(),
         evidence: Arc::new(Spool::open(options, clock.clone(), metrics.clone()).unwrap()),
         keys: Arc::new(Reloaded::new(KeyRing::of_set(issuer.published()).0)),
