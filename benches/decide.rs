@@ -41,6 +41,7 @@ fn judgements(c: &mut Criterion) {
         needs: Scope::AgentExec,
         policy: &policy,
         listing: Listing::NoCatalog,
+        revoked: None,
         orders_last_hour: 0,
         now: NOW,
     };

@@ -8,10 +8,11 @@ use crate::ledger::{Claim, Ledger, LedgerError, Namespace, Reservation, Reserve,
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::{AgentId, TraceId};
 use crate::model::reason::ReasonCode;
+use crate::model::revocation::Kind;
 use crate::protocol::deny::Code;
 use crate::protocol::extract::OrderFacts;
 use crate::quota::velocity::{Exceeded, Taken};
-use crate::token::verify::{Presented, TokenFault, Verified, verify};
+use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::{Authority, Call, Refused};
 
@@ -57,8 +58,9 @@ impl Authority {
     /// Reads and verifies a token. The second value is what may be said of it in evidence: an
     /// expired token is known, a forged one is not.
     pub fn verify(&self, token: Presented<'_>, call: &Call) -> Result<Verified, (Denial, Option<Box<Verified>>)> {
-        verify(token, &self.keys.snapshot(), call.now).map_err(|fault| match fault {
+        self.read(token, call.now).map_err(|fault| match fault {
             TokenFault::Expired(token) => (Denial::by(ReasonCode::TokenExpired, "token.exp"), Some(token)),
+            TokenFault::RevokedKey => (Denial::by(ReasonCode::InvalidSignature, Kind::Key.rule()), None),
             TokenFault::Invalid(_) => (Denial::of(ReasonCode::InvalidSignature), None),
             TokenFault::UnknownKey => {
                 self.unknown_key.notify_one();
@@ -131,6 +133,7 @@ impl Authority {
             needs: call.needs,
             policy: &call.policy,
             listing,
+            revoked: self.revoked(call, token),
             orders_last_hour: self.orders_last_hour(call, token.agent()),
             now: call.now,
         }

@@ -8,6 +8,7 @@ pub mod execute;
 pub mod introspect;
 pub mod observe;
 pub mod policies;
+pub mod revoke;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::deny::{Code, Refusal};
 use crate::quota::velocity::Velocity;
 use crate::reload::Reloaded;
+use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 use crate::token::verify::Verified;
@@ -45,6 +47,7 @@ pub struct Authority {
     pub policies: Arc<PolicyBook>,
     pub catalog: Arc<Catalog>,
     pub velocity: Velocity,
+    pub revocations: Arc<KillSwitch>,
     /// Told when a token names a key that is not in the ring.
     pub unknown_key: Arc<tokio::sync::Notify>,
 }

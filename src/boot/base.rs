@@ -17,10 +17,12 @@ use crate::ledger::AnyLedger;
 use crate::ops::Ops;
 use crate::quota::velocity::Velocity;
 use crate::reload::{self, Reloaded};
+use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
 use super::listen::{BootError, listen};
+use super::revocations::kill_switch;
 use super::run::{Address, Tasks, until};
 
 /// Largest segment of a spool.
@@ -33,6 +35,7 @@ pub(super) struct Base {
     pub(super) evidence: Arc<Spool>,
     pub(super) policies: Arc<PolicyBook>,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) revocations: Arc<KillSwitch>,
     pub(super) tasks: Tasks,
 }
 
@@ -51,7 +54,9 @@ impl Base {
         let policies = PolicyBook::open(config.policies.clone(), clock.clone(), metrics.clone())?;
         let catalog = config.catalog.as_deref().map_or_else(|| Ok(Catalog::none()), Catalog::open)?;
         let (policies, catalog) = (Arc::new(policies), Arc::new(catalog));
-        let mut base = Self { clock, metrics, evidence, policies, catalog, tasks: Tasks::new() };
+        let mut tasks = Tasks::new();
+        let revocations = kill_switch(config, &clock, &metrics, &evidence, &mut tasks)?;
+        let mut base = Self { clock, metrics, evidence, policies, catalog, revocations, tasks };
         base.accompany(config);
         Ok(base)
     }
@@ -85,6 +90,7 @@ impl Base {
             policies: self.policies.clone(),
             catalog: self.catalog.clone(),
             velocity: Velocity::default(),
+            revocations: self.revocations.clone(),
             unknown_key: keys.unknown_key,
         })
     }

@@ -6,6 +6,7 @@ mod control;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 mod dev;
 mod listen;
+mod revocations;
 mod roles;
 mod run;
 
@@ -14,6 +15,7 @@ pub use control::serve;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 pub use dev::{DEMO_KEY, DEMO_MERCHANT_KEY, DevOptions, dev};
 pub use listen::BootError;
+pub use revocations::shared_revocations;
 #[cfg(feature = "gateway")]
 pub use roles::gateway;
 pub use run::{Address, Running, StopSignal};

@@ -3,6 +3,7 @@
 pub mod agent_key;
 pub mod error;
 pub mod keys;
+pub mod revoke;
 mod run;
 pub mod timeline;
 pub mod token;
@@ -45,6 +46,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// API keys of agents, merchants, auditors and operators
     AgentKey(agent_key::AgentKeyArgs),
+    /// Revoke a token, an agent, a signing key or a store, at once and everywhere
+    Revoke(revoke::RevokeArgs),
     /// Check a configuration file, or print its schema
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -95,6 +98,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Timeline(args) => run::waiting(timeline::run(&args, out)),
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
+        Verb::Revoke(args) => revoke::run(&args, &Clock::system(), out),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),
         Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),
         Verb::Policy(PolicyVerb::Validate { paths }) => run::validate_policies(&paths, out),

@@ -4,6 +4,7 @@ use crate::model::event::Diff;
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::intent::Intent;
 use crate::model::reason::ReasonCode;
+use crate::model::revocation::Revoked;
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
 use crate::protocol::extract::{CheckoutFacts, Fact, Line};
@@ -99,6 +100,12 @@ pub(super) fn listing(intent: &Intent, listing: Listing, policy: &Policy, now: T
         );
     }
     Ok(())
+}
+
+/// An operator's word counts before every limit.
+pub(super) fn revoked(revoked: Option<Revoked>) -> Verdict {
+    let Some(Revoked { kind, since }) = revoked else { return Ok(()) };
+    Err(denied(kind.rule(), format!("revoked at {since}"), "not revoked"))
 }
 
 /// Everything that the policy says about the purchase itself.

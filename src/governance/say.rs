@@ -45,6 +45,8 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::KeyRetired => "A signing key was retired.".to_owned(),
         EventKind::AgentKeyCreated => "An API key was made.".to_owned(),
         EventKind::AgentKeyRevoked => "An API key was revoked.".to_owned(),
+        EventKind::RevocationAdded => revocation(data, "was revoked"),
+        EventKind::RevocationLifted => revocation(data, "is no longer revoked"),
         EventKind::EvidenceGap => format!("Evidence is missing here{}.", because(data)),
         EventKind::SystemStarted => "The program started.".to_owned(),
         EventKind::SystemStopped => "The program stopped.".to_owned(),
@@ -78,6 +80,12 @@ fn denied(data: &Data<'_>) -> String {
         _ => format!("The request{} was refused", on_route(data)),
     };
     format!("{what}: {}.", reason(data.reason_code).or(data.cause.as_deref().map(plain)).unwrap_or_default())
+}
+
+fn revocation(data: &Data<'_>, what: &str) -> String {
+    let subject = data.subject.as_deref().map(plain).unwrap_or_default();
+    let by = data.by.as_deref().map(|by| format!(" by {}", plain(by))).unwrap_or_default();
+    format!("{subject} {what}{by}{}.", because(data))
 }
 
 /// What a reason code means.

@@ -34,13 +34,15 @@ pub enum EventKind {
     KeyRetired,
     AgentKeyCreated,
     AgentKeyRevoked,
+    RevocationAdded,
+    RevocationLifted,
     EvidenceGap,
     SystemStarted,
     SystemStopped,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::ExecutionAuthorized,
         Self::ExecutionDenied,
         Self::ExecutionReserved,
@@ -58,6 +60,8 @@ impl EventKind {
         Self::KeyRetired,
         Self::AgentKeyCreated,
         Self::AgentKeyRevoked,
+        Self::RevocationAdded,
+        Self::RevocationLifted,
         Self::EvidenceGap,
         Self::SystemStarted,
         Self::SystemStopped,
@@ -84,6 +88,8 @@ impl EventKind {
             Self::KeyRetired => "key.retired",
             Self::AgentKeyCreated => "agent_key.created",
             Self::AgentKeyRevoked => "agent_key.revoked",
+            Self::RevocationAdded => "revocation.added",
+            Self::RevocationLifted => "revocation.lifted",
             Self::EvidenceGap => "evidence.gap",
             Self::SystemStarted => "system.started",
             Self::SystemStopped => "system.stopped",
@@ -158,6 +164,9 @@ pub struct EventData {
     /// How the caller presents itself: `none`, `ua`, `signature`. Evidence, never identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_signal: Option<&'static str>,
+    /// Who commanded it: the id of an operator's key, or the command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Text>,
     /// More about the reason: why facts were unknown, why a ledger did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Text>,
@@ -214,9 +223,12 @@ pub struct EventData {
     pub stage: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_id: Option<StoreId>,
+    /// What was revoked (`agent:ak_…`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
-    /// The jti of a verified token.
+    /// The jti of a verified token, or of one that an operator revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<Jti>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -37,6 +37,8 @@ mod once;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]
 mod policy_reload;
+/// The kill switch: in every process that should know, within a second.
+mod revoke;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.

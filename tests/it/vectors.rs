@@ -175,6 +175,7 @@ fn judge(token: &str, ring: &KeyRing) -> (&'static str, Option<String>) {
         needs: Scope::AgentExec,
         policy: &Policy::observing(store.clone()),
         listing: Listing::NoCatalog,
+        revoked: None,
         orders_last_hour: 0,
         now: NOW,
     };

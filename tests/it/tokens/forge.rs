@@ -183,7 +183,7 @@ pub fn answer_in(store: &str, token: &str, now: Timestamp) -> &'static str {
     let verified = match verify(presented, &FORGE.ring, now) {
         Ok(verified) => verified,
         Err(TokenFault::Expired(_)) => return "TOKEN_EXPIRED",
-        Err(TokenFault::Invalid(_) | TokenFault::UnknownKey) => return "INVALID_SIGNATURE",
+        Err(TokenFault::Invalid(_) | TokenFault::UnknownKey | TokenFault::RevokedKey) => return "INVALID_SIGNATURE",
     };
     let store = StoreId::parse(store).unwrap();
     let policy = Policy::observing(store.clone());
@@ -193,6 +193,7 @@ pub fn answer_in(store: &str, token: &str, now: Timestamp) -> &'static str {
         needs: Scope::AgentExec,
         policy: &policy,
         listing: Listing::NoCatalog,
+        revoked: None,
         orders_last_hour: 0,
         now,
     };
