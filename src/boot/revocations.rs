@@ -43,6 +43,7 @@ pub(super) fn kill_switch(
         }
     }));
     if let Some(redis) = shared_revocations(config) {
+        switch.expect_others();
         tasks.accompany(shared::follow(switch.clone(), redis));
     }
     Ok(switch)

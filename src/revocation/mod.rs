@@ -9,6 +9,7 @@ pub mod shared;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -44,6 +45,8 @@ pub struct KillSwitch {
     /// What the file held when it was last read or written. Also: one user of the file at a time.
     on_disk: Mutex<Content>,
     changed: Notify,
+    /// False while what other hosts revoked was never read.
+    met: AtomicBool,
     clock: Clock,
     metrics: Arc<Metrics>,
     heard: Heard,
@@ -62,6 +65,7 @@ impl KillSwitch {
             file,
             on_disk: Mutex::new(content),
             changed: Notify::new(),
+            met: AtomicBool::new(true),
             clock,
             metrics,
             heard,
@@ -112,6 +116,17 @@ impl KillSwitch {
         let mut on_disk = self.on_disk.lock();
         self.read(&mut on_disk)?;
         self.write(&mut on_disk)
+    }
+
+    /// There are other hosts: until what they revoked was read once, this process is not ready.
+    pub fn expect_others(&self) {
+        self.met.store(false, Ordering::Release);
+    }
+
+    /// Whether everything that should be known at the start is known.
+    #[must_use]
+    pub fn has_met(&self) -> bool {
+        self.met.load(Ordering::Acquire)
     }
 
     /// Tells in the metrics whether the file was taken.

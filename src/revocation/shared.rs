@@ -5,6 +5,8 @@
 //! costs a second at most; a Redis that forgot everything has no version and is filled again.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -30,6 +32,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// Exchanges before a writer who always comes second gives up until the next poll.
 const TRIES: usize = 16;
+/// What is over stays this much longer, for hosts whose clock is behind: they would write it again.
+const CLOCKS_APART_S: i64 = 300;
 /// Messages that wait. What does not fit is read with the next poll.
 const WAITING: usize = 256;
 
@@ -87,15 +91,16 @@ impl Connect for Standalone {
 
 /// Exchanges records for as long as it is polled. While Redis does not answer, what was learned
 /// last stays in force, and the metric says so.
-pub async fn follow(switch: std::sync::Arc<KillSwitch>, redis: impl Connect) {
-    let mut pause = PAUSE;
+pub async fn follow(switch: Arc<KillSwitch>, redis: impl Connect) {
+    let (mut pause, mut told) = (PAUSE, false);
+    switch.metrics.revocation_sync_ok.set(0);
     loop {
         let mut in_step = false;
         let error = match session(&switch, &redis, &mut in_step).await {
             Err(error) => error.to_string(),
             Ok(()) => "the connection was closed".to_owned(),
         };
-        if switch.metrics.revocation_sync_ok.get() == 1 || in_step {
+        if in_step || !std::mem::replace(&mut told, true) {
             tracing::error!(error, "revocations are not exchanged with other processes; those known stay in force");
         }
         switch.metrics.revocation_sync_ok.set(0);
@@ -112,15 +117,13 @@ pub async fn exchange_once(switch: &KillSwitch, redis: &impl Connect) -> RedisRe
 }
 
 /// One connection, until it breaks. `in_step` turns true with the first whole exchange.
-async fn session(
-    switch: &std::sync::Arc<KillSwitch>,
-    redis: &impl Connect,
-    in_step: &mut bool,
-) -> Result<(), RedisError> {
+async fn session(switch: &Arc<KillSwitch>, redis: &impl Connect, in_step: &mut bool) -> Result<(), RedisError> {
     let (pushes, mut told) = mpsc::channel(WAITING);
     let mut connection = redis.subscribed(pushes).await?;
     let mut version = exchange(switch, &mut connection).await?;
-    (*in_step, _) = (true, switch.metrics.revocation_sync_ok.set(1));
+    *in_step = true;
+    switch.metrics.revocation_sync_ok.set(1);
+    switch.met.store(true, Ordering::Release);
     save(switch).await;
     let mut poll = tokio::time::interval(POLL);
     poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -152,7 +155,7 @@ fn heard(switch: &KillSwitch, push: PushInfo) -> bool {
 }
 
 /// Brings what was learned into the file.
-async fn save(switch: &std::sync::Arc<KillSwitch>) {
+async fn save(switch: &Arc<KillSwitch>) {
     let saving = switch.clone();
     if let Ok(Err(error)) = tokio::task::spawn_blocking(move || saving.refresh()).await {
         tracing::error!(%error, "revocations are in force but not in the file: they would not survive a restart");
@@ -192,7 +195,8 @@ fn merge(switch: &KillSwitch, fields: &HashMap<String, String>) -> Vec<(String, 
     let all = switch.snapshot();
     let lacking = all.records().filter(|ours| theirs.get(&ours.subject).is_none_or(|known| ours.supersedes(known)));
     let lacking = lacking.filter_map(|ours| Some((ours.subject.to_string(), serde_json::to_string(ours).ok()?)));
-    let over = theirs.values().filter(|record| record.is_spent(now) && all.get(&record.subject).is_none());
+    let long_ago = now.plus_seconds(-CLOCKS_APART_S);
+    let over = theirs.values().filter(|record| record.is_spent(long_ago) && all.get(&record.subject).is_none());
     lacking.chain(over.map(|record| (record.subject.to_string(), String::new()))).collect()
 }
 
@@ -217,4 +221,34 @@ async fn write(
         command.arg(field).arg(value);
     }
     command.query_async(connection).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::model::ids::Jti;
+    use crate::model::revocation::{Kind, Note};
+    use crate::model::time::Timestamp;
+    use crate::telemetry::metrics::Metrics;
+
+    #[test]
+    fn an_exchange_writes_what_they_lack_and_deletes_what_is_over() {
+        let (dir, clock) = (tempfile::tempdir().unwrap(), Clock::manual(Timestamp::of_seconds(1_800_000_000)));
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let switch = KillSwitch::open(dir.path(), clock.clone(), metrics, Box::new(|_| {})).unwrap();
+        let revoke = |subject| switch.revoke(subject, Note::default(), Note::default()).unwrap().0;
+        let token = revoke(Subject::Token(Jti::random())).subject.to_string();
+        let agent = revoke(Subject::of(Kind::Agent, "ak_1").unwrap()).subject.to_string();
+        let newer = ("agent:ak_new".to_owned(), r#"{"members":"of a newer version"}"#.to_owned());
+        let mut theirs: HashMap<_, _> = merge(&switch, &HashMap::from([newer.clone()])).into_iter().collect();
+        assert!(theirs.len() == 2 && theirs.contains_key(&token) && theirs.contains_key(&agent));
+        theirs.extend([newer]);
+        for wait_s in [0, 300, 299] {
+            clock.advance(wait_s * 1000);
+            assert_eq!(merge(&switch, &theirs), [], "{wait_s} s later");
+        }
+        clock.advance(1000);
+        assert_eq!(merge(&switch, &theirs), [(token, String::new())]);
+    }
 }

