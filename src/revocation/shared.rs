@@ -75,15 +75,20 @@ impl Standalone {
     }
 }
 
+/// What a connection is made with; its login has to ask for version 3 of the protocol.
+#[must_use]
+pub fn settings(pushes: Pushes) -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(ANSWER))
+        .set_response_timeout(Some(ANSWER))
+        .set_push_sender(move |push| pushes.try_send(push))
+}
+
 impl Connect for Standalone {
     type Connection = MultiplexedConnection;
 
     async fn subscribed(&self, pushes: Pushes) -> RedisResult<MultiplexedConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(ANSWER))
-            .set_response_timeout(Some(ANSWER))
-            .set_push_sender(move |push| pushes.try_send(push));
-        let mut connection = self.0.get_multiplexed_async_connection_with_config(&config).await?;
+        let mut connection = self.0.get_multiplexed_async_connection_with_config(&settings(pushes)).await?;
         connection.subscribe(CHANNEL).await?;
         Ok(connection)
     }
