@@ -7,6 +7,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use permyx::decide::policy::Policy;
+use permyx::decide::velocity::Usage;
 use permyx::decide::{Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::StoreId;
 use permyx::model::json::read_object;
@@ -43,7 +44,7 @@ fn judgements(c: &mut Criterion) {
         policy: &policy,
         listing: Listing::NoCatalog,
         revoked: None,
-        orders_last_hour: 0,
+        counted: Usage::default(),
         now: NOW,
     };
     let cases = [
@@ -51,7 +52,7 @@ fn judgements(c: &mut Criterion) {
         ("denied: other store", Question { store: &elsewhere, ..right }, &cart),
         ("denied: other cart", right, &other),
         ("denied: not listed", Question { listing: Listing::NotListed, ..right }, &cart),
-        ("denied: velocity", Question { orders_last_hour: 10, ..right }, &cart),
+        ("denied: velocity", Question { counted: Usage { orders_last_hour: 10, ..Usage::default() }, ..right }, &cart),
     ];
     let mut group = c.benchmark_group("decide");
     for (name, question, cart) in cases {

@@ -73,7 +73,7 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
         api.authority.refuse(&call, None, &refused);
         return Err(refused.refusal());
     };
-    match api.authority.authorize(&call, &intent, &caller.key.id, &asked.product) {
+    match api.authority.authorize(&call, &intent, &caller.key.id, &asked.product).await {
         Ok(token) => Reply::json(&Authorized {
             decision: "allowed",
             execution_token: token.text,

@@ -30,18 +30,18 @@ pub enum NotIssued {
 
 impl Authority {
     /// Judges the intent and issues a token for it. The record is written before the token leaves.
-    pub fn authorize(
+    pub async fn authorize(
         &self,
         call: &Call,
         intent: &Intent,
         agent: &AgentId,
         product: &ProductId,
     ) -> Result<IssuedToken, NotIssued> {
-        self.past_quarantine().map_err(|cannot| NotIssued::Refused(Refused::Cannot(cannot)))?;
-        let orders = self.orders_last_hour(call, agent);
+        // A token that the ledger would refuse is not issued.
+        let counted = self.usage(call, agent).await.map_err(|error| NotIssued::Refused(error.into()))?;
         let listing = self.listing(&call.store, &intent.variant);
         let revoked = self.revocations.snapshot().find(&call.store, agent, None);
-        if let Err(denial) = decide::authorize(intent, &call.policy, listing, revoked, orders, call.now) {
+        if let Err(denial) = decide::authorize(intent, &call.policy, listing, revoked, counted, call.now) {
             return Err(NotIssued::Refused(self.not_authorized(call, intent, agent, denial.into())));
         }
         let (jti, token) = self.sign(call, intent, agent, product).map_err(NotIssued::Failed)?;

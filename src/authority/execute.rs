@@ -2,18 +2,20 @@
 //! gateway. Burn last: every pure check comes before the irreversible step.
 
 use crate::decide::policy::Mode;
+use crate::decide::velocity::{Limits, Usage};
 use crate::decide::{self, Decision, Denial, Facts, Permit, Question};
-use crate::evidence::Spool;
-use crate::ledger::{Claim, Ledger, LedgerError, Namespace, Reservation, Reserve, Settlement};
+use crate::ledger::front::Mark;
+use crate::ledger::retry::Again;
+use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Settlement, Spent, Standing, State};
 use crate::model::event::{Event, EventKind, Text};
-use crate::model::ids::{AgentId, TraceId};
+use crate::model::ids::AgentId;
 use crate::model::reason::ReasonCode;
 use crate::model::revocation::Kind;
 use crate::protocol::deny::Code;
 use crate::protocol::extract::OrderFacts;
-use crate::quota::velocity::{Exceeded, Taken};
 use crate::token::verify::{Presented, TokenFault, Verified};
 
+use super::retry::{Asked, Second};
 use super::{Authority, Call, Refused};
 
 /// Who presents the token.
@@ -32,7 +34,7 @@ pub enum Holder<'a> {
 pub struct Clearance {
     permit: Permit,
     reservation: Reservation,
-    taken: Taken,
+    mark: Option<Mark>,
 }
 
 impl Clearance {
@@ -54,6 +56,28 @@ pub struct Ending {
     pub client_gone: bool,
 }
 
+/// Where a token stands once its execution is settled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TokenState {
+    /// It can buy again.
+    Unused,
+    Spent(Spent),
+    /// The ledger did not say: it stays reserved until its lease lapses.
+    Reserved,
+}
+
+impl TokenState {
+    /// `tokenState` of a refusal.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unused => "unused",
+            Self::Spent(spent) => spent.as_str(),
+            Self::Reserved => "reserved",
+        }
+    }
+}
+
 impl Authority {
     /// Reads and verifies a token. The second value is what may be said of it in evidence: an
     /// expired token is known, a forged one is not.
@@ -71,7 +95,7 @@ impl Authority {
 
     /// The judgements that need no facts; asked before a session is read.
     pub fn screen(&self, call: &Call, token: &Verified) -> Result<(), Denial> {
-        decide::screen(&self.question(call, token))
+        decide::screen(&self.question(call, token, Usage::default()))
     }
 
     /// Decides, reserves and records. What comes back may pass and must be settled.
@@ -81,38 +105,48 @@ impl Authority {
         token: &Verified,
         facts: Facts<'_>,
         holder: Holder<'_>,
+        asked: &Asked<'_>,
     ) -> Result<Clearance, Refused> {
-        let permit = match decide::decide(&self.question(call, token), facts) {
+        // What was counted is the ledger's to know: it judges the limits in the step that reserves.
+        let permit = match decide::decide(&self.question(call, token, Usage::default()), facts) {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => return Err(denial.into()),
         };
         own_token(holder, &permit)?;
-        let taken = self.count_order(call, &permit)?;
-        match self.reserve(call, &permit).await {
-            Ok(reservation) => self.record_reserved(call, token, Clearance { permit, reservation, taken }).await,
-            Err(refused) => {
-                self.velocity.give_back(taken);
-                Err(refused)
-            }
-        }
+        let reservation = self.reserve(call, token, &permit, asked).await?;
+        self.record_reserved(call, token, Clearance { permit, reservation, mark: asked.mark }).await
     }
 
-    /// Records how a cleared execution ended, in the ledger and then in evidence. In observe mode
-    /// the observation was the record; the ledger's own namespace is settled all the same.
-    pub async fn settle(&self, call: &Call, token: &Verified, clearance: Clearance, ending: &Ending) {
-        let Clearance { reservation, taken, .. } = clearance;
-        let settled = self.ledger.settle(reservation, ending.settlement).await;
-        if ending.settlement == Settlement::Released {
-            self.velocity.give_back(taken);
-        }
+    /// Records how a cleared execution ended, in the ledger and then in evidence, and keeps the
+    /// answer for a retry. In observe mode the observation was the record; the ledger's own
+    /// namespace is settled all the same.
+    pub async fn settle(
+        &self,
+        call: &Call,
+        token: &Verified,
+        clearance: Clearance,
+        ending: &Ending,
+        answer: Option<Answer>,
+    ) -> TokenState {
+        let settled = self.ledger.settle(clearance.reservation, ending.settlement, answer).await;
         self.count_settlement(call, ending.settlement);
-        if let Err(error) = settled {
+        if let Err(error) = &settled {
             tracing::error!(trace = %call.trace, %error, settlement = ending.settlement.as_str(), "settlement not in the ledger");
         }
         if call.rules.mode == Mode::Enforce {
-            self.record(&settled_event(call, token, ending, settled.is_ok()).at(self.clock.now()));
+            self.record(&settled_event(call, token, ending, settled).at(self.clock.now()));
         }
         self.observe_order(call, Some(token), ending);
+        if let (Ok(Standing::Spent(Spent::Burned)), Some(mark), Mode::Enforce) =
+            (settled, clearance.mark, call.rules.mode)
+        {
+            self.front.remember(mark, token, call.trace);
+        }
+        match settled {
+            Ok(Standing::Unused) => TokenState::Unused,
+            Ok(Standing::Spent(spent)) => TokenState::Spent(spent),
+            Err(_) => TokenState::Reserved,
+        }
     }
 
     /// The decision record of a refusal that stands (enforce), with its counters.
@@ -124,52 +158,56 @@ impl Authority {
         self.record(&call.refused_event(token, refused));
     }
 
-    pub(super) fn question<'a>(&self, call: &'a Call, token: &'a Verified) -> Question<'a> {
+    pub(super) fn question<'a>(&self, call: &'a Call, token: &'a Verified, counted: Usage) -> Question<'a> {
         let listing =
             token.intent().map_or(decide::Listing::NoCatalog, |intent| self.listing(&call.store, &intent.variant));
+        let revoked = self.revoked(call, token);
         Question {
             token,
             store: &call.store,
             needs: call.needs,
             policy: &call.policy,
             listing,
-            revoked: self.revoked(call, token),
-            orders_last_hour: self.orders_last_hour(call, token.agent()),
+            revoked,
+            counted,
             now: call.now,
         }
     }
 
-    fn count_order(&self, call: &Call, permit: &Permit) -> Result<Taken, Denial> {
+    async fn reserve(
+        &self,
+        call: &Call,
+        token: &Verified,
+        permit: &Permit,
+        asked: &Asked<'_>,
+    ) -> Result<Reservation, Refused> {
         // In observe mode nothing is refused, so nothing may use up what enforcement counts.
-        let limit = call.policy.orders_per_hour().filter(|_| call.rules.mode == Mode::Enforce);
-        self.velocity.take(&call.store, permit.agent(), limit, self.clock.monotonic()).map_err(|exceeded| {
-            let (orders, limit) = match exceeded {
-                Exceeded::Limit { orders, limit } => (orders.to_string(), limit.to_string()),
-                Exceeded::NoRoom => ("too many agents at once".to_owned(), limit.unwrap_or_default().to_string()),
-            };
-            Denial::by(ReasonCode::PolicyDenied, "velocity.orders_per_hour").found(orders, limit)
-        })
-    }
-
-    async fn reserve(&self, call: &Call, permit: &Permit) -> Result<Reservation, Refused> {
-        let namespace = match call.rules.mode {
-            Mode::Enforce => Namespace::Enforce,
-            Mode::Observe => Namespace::Observe,
-        };
+        let enforced = call.rules.mode == Mode::Enforce;
+        let (slot, retry) = (call.slot(token), asked.retry(call, token));
         let claim = Claim {
-            namespace,
-            store: call.store.clone(),
-            jti: permit.jti(),
-            issued: permit.issued(),
+            slot: slot.clone(),
             trace: call.trace,
+            issued: permit.issued(),
+            agent: permit.agent().clone(),
+            retry,
+            purpose: asked.purpose(call, token).filter(|_| enforced),
+            confirmed: asked.confirmed,
+            limits: if enforced { permit.limits() } else { Limits::default() },
+            amount: permit.amount(),
         };
         let started = self.clock.monotonic();
         let found = self.ledger.reserve(claim).await;
         self.count_reserve(&found, started);
         match found? {
             Reserve::First(reservation) => Ok(reservation),
-            Reserve::InFlight { first } => Err(Refused::InFlight { first }),
-            Reserve::Spent { first, .. } => Err(replayed(first).into()),
+            Reserve::Known(entry) => {
+                if let (State::Spent(Spent::Burned), Some(mark), true) = (entry.state, asked.mark, enforced) {
+                    self.front.remember(mark, token, entry.first);
+                }
+                Err(self.second(&slot, Again::of(&entry, retry.as_ref())).await)
+            }
+            Reserve::Busy(busy) => Err(Refused::Second(Second::from(busy))),
+            Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, &call.policy).into()),
         }
     }
 
@@ -187,9 +225,7 @@ impl Authority {
                 Ok(clearance)
             }
             Err(error) => {
-                let Clearance { reservation, taken, .. } = clearance;
-                self.velocity.give_back(taken);
-                if let Err(lost) = self.ledger.settle(reservation, Settlement::Released).await {
+                if let Err(lost) = self.ledger.settle(clearance.reservation, Settlement::Released, None).await {
                     tracing::warn!(trace = %call.trace, error = %lost, "reservation not given back");
                 }
                 Err(error.into())
@@ -198,20 +234,21 @@ impl Authority {
     }
 
     fn count_reserve(&self, found: &Result<Reserve, LedgerError>, started: crate::clock::Monotonic) {
-        let health = self.ledger.health();
+        let backend = self.ledger.backend();
         let result = match found {
             Ok(Reserve::First(_)) => "first",
-            Ok(Reserve::InFlight { .. }) => "in_flight",
-            Ok(Reserve::Spent { .. }) => "spent",
+            Ok(Reserve::Known(_)) => "known",
+            Ok(Reserve::Busy(_)) => "busy",
+            Ok(Reserve::Exceeded(_)) => "exceeded",
             Err(_) => "error",
         };
-        self.metrics.ledger_operations.with_label_values(&[health.backend, "reserve", result]).inc();
+        self.metrics.ledger_operations.with_label_values(&[backend, "reserve", result]).inc();
         let seconds = self.clock.monotonic().seconds_since(started);
-        self.metrics.ledger_duration.with_label_values(&[health.backend, "reserve"]).observe(seconds);
+        self.metrics.ledger_duration.with_label_values(&[backend, "reserve"]).observe(seconds);
     }
 
     fn count_settlement(&self, call: &Call, settlement: Settlement) {
-        let backend = self.ledger.health().backend;
+        let backend = self.ledger.backend();
         self.metrics.ledger_operations.with_label_values(&[backend, "settle", settlement.as_str()]).inc();
         if call.rules.mode == Mode::Observe {
             return;
@@ -231,10 +268,6 @@ fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
     }
 }
 
-fn replayed(first: TraceId) -> Denial {
-    Denial::of(ReasonCode::ReplayDetected).found(format!("first used by {first}"), "one use")
-}
-
 fn reserved_event(call: &Call, token: &Verified, permit: &Permit) -> Event {
     let mut event = call.event(EventKind::ExecutionReserved, Some(token));
     event.data.decision = Some("allowed");
@@ -244,7 +277,7 @@ fn reserved_event(call: &Call, token: &Verified, permit: &Permit) -> Event {
     event
 }
 
-fn settled_event(call: &Call, token: &Verified, ending: &Ending, in_ledger: bool) -> Event {
+fn settled_event(call: &Call, token: &Verified, ending: &Ending, settled: Result<Standing, LedgerError>) -> Event {
     let kind = match ending.settlement {
         Settlement::Burned => EventKind::ExecutionValidated,
         Settlement::Released => EventKind::ExecutionReleased,
@@ -255,8 +288,11 @@ fn settled_event(call: &Call, token: &Verified, ending: &Ending, in_ledger: bool
     data.decision = Some("allowed");
     data.http_status = ending.status;
     data.client_gone = ending.client_gone;
-    data.cause =
-        Some(if in_ledger { ending.cause.clone() } else { format!("{}; not in the ledger", ending.cause).into() });
+    data.cause = Some(match settled {
+        Ok(Standing::Spent(Spent::Unexecuted)) => format!("{}; the token stays spent", ending.cause).into(),
+        Ok(_) => ending.cause.clone(),
+        Err(_) => format!("{}; not in the ledger", ending.cause).into(),
+    });
     data.order_id = ending.order.id.clone().map(Into::into);
     event
 }
@@ -270,40 +306,4 @@ pub(super) fn order_event(call: &Call, token: Option<&Verified>, ending: &Ending
     event.data.order_status = ending.order.status.clone().map(Into::into);
     event.data.http_status = ending.status;
     Some(event)
-}
-
-impl Authority {
-    /// `/validate`: the whole execution without a request to send. The burn is the execution.
-    pub async fn validate(&self, call: &Call, token: Presented<'_>, holder: Holder<'_>) -> Result<Verified, Refused> {
-        let token = match self.verify(token, call) {
-            Ok(token) => token,
-            Err((denial, known)) => {
-                let refused = denial.into();
-                self.refuse(call, known.as_deref(), &refused);
-                return Err(refused);
-            }
-        };
-        match self.clear(call, &token, Facts::NotVisible, holder).await {
-            Ok(clearance) => {
-                let ending = Ending {
-                    settlement: Settlement::Burned,
-                    status: None,
-                    cause: "validated".into(),
-                    order: OrderFacts::default(),
-                    client_gone: false,
-                };
-                self.settle(call, &token, clearance, &ending).await;
-                Ok(token)
-            }
-            Err(refused) => {
-                self.refuse(call, Some(&token), &refused);
-                Err(refused)
-            }
-        }
-    }
-
-    #[must_use]
-    pub fn evidence(&self) -> &Spool {
-        &self.evidence
-    }
 }

@@ -1,7 +1,7 @@
 //! Looking at a token without using it. Never burns, and never tells of other people's tokens.
 
 use crate::decide::{self, Decision, Facts};
-use crate::ledger::{Ledger, Namespace, Spent, State};
+use crate::ledger::{Ledger, Namespace, Slot, Spent, State};
 use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::{Authority, Call};
@@ -60,7 +60,8 @@ impl Authority {
             }
         };
         let call = call_of(&token);
-        let allowed = match decide::decide(&self.question(&call, &token), Facts::NotVisible) {
+        let counted = self.usage(&call, token.agent()).await.unwrap_or_default();
+        let allowed = match decide::decide(&self.question(&call, &token, counted), Facts::NotVisible) {
             Decision::Allow(_) => true,
             Decision::Deny(_) => false,
         };
@@ -69,10 +70,11 @@ impl Authority {
     }
 
     async fn replay_status(&self, token: &Verified) -> ReplayStatus {
-        match self.ledger.state(Namespace::Enforce, token.store(), token.jti()).await {
-            Ok(State::Unseen) => ReplayStatus::Unused,
-            Ok(State::Spent(Spent::Burned | Spent::Indeterminate)) => ReplayStatus::Consumed,
-            Ok(State::Reserved) | Err(_) => ReplayStatus::Unknown,
+        let slot = Slot { namespace: Namespace::Enforce, store: token.store().clone(), jti: token.jti() };
+        match self.ledger.entry(&slot).await.map(|entry| entry.map(|entry| entry.state)) {
+            Ok(None) => ReplayStatus::Unused,
+            Ok(Some(State::Spent(Spent::Burned | Spent::Indeterminate | Spent::Unexecuted))) => ReplayStatus::Consumed,
+            Ok(Some(State::Reserved)) | Err(_) => ReplayStatus::Unknown,
         }
     }
 }

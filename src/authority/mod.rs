@@ -8,16 +8,21 @@ pub mod execute;
 pub mod introspect;
 pub mod observe;
 pub mod policies;
+pub mod recover;
+pub mod retry;
 pub mod revoke;
+pub mod validate;
 
 use std::sync::Arc;
 
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::decide::policy::{OnUnavailable, Policy, RouteRules};
+use crate::decide::velocity::Usage;
 use crate::decide::{Denial, Listing};
 use crate::evidence::{Spool, SpoolError};
 use crate::keystore::signing::SigningKeys;
+use crate::ledger::front::Front;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{AgentId, StoreId, TraceId, VariantId};
@@ -25,7 +30,6 @@ use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
 use crate::protocol::deny::{Code, Refusal};
-use crate::quota::velocity::Velocity;
 use crate::reload::Reloaded;
 use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
@@ -33,11 +37,14 @@ use crate::token::keys::KeyRing;
 use crate::token::verify::Verified;
 
 use policies::PolicyBook;
+use retry::Second;
 
 /// Everything that judges and records. One for a process, shared by reference.
 pub struct Authority {
     pub clock: Clock,
     pub ledger: AnyLedger,
+    /// Tokens that are known to be burned, in front of the ledger.
+    pub front: Front,
     pub evidence: Arc<Spool>,
     pub metrics: Arc<Metrics>,
     /// The keys whose tokens are taken.
@@ -46,7 +53,6 @@ pub struct Authority {
     pub issuer: Option<Arc<Reloaded<SigningKeys>>>,
     pub policies: Arc<PolicyBook>,
     pub catalog: Arc<Catalog>,
-    pub velocity: Velocity,
     pub revocations: Arc<KillSwitch>,
     /// Told when a token names a key that is not in the ring.
     pub unknown_key: Arc<tokio::sync::Notify>,
@@ -121,10 +127,8 @@ impl CannotDecide {
 #[derive(Debug)]
 pub enum Refused {
     Denied(Denial),
-    /// Another call with the same token is under way.
-    InFlight {
-        first: TraceId,
-    },
+    /// Another call came first, and this is no theft.
+    Second(Second),
     Cannot(CannotDecide),
 }
 
@@ -151,7 +155,9 @@ impl Refused {
     pub fn code(&self) -> Code {
         match self {
             Self::Denied(denial) => Code::Reason(denial.reason),
-            Self::InFlight { .. } => Code::Fault(Fault::InFlight),
+            Self::Second(Second::InFlight { .. }) => Code::Fault(Fault::InFlight),
+            Self::Second(Second::Answered { .. }) => Code::Fault(Fault::AlreadyExecuted),
+            Self::Second(Second::Unknown { .. }) => Code::Fault(Fault::OutcomeUnknown),
             Self::Cannot(cannot) => Code::Fault(cannot.fault()),
         }
     }
@@ -162,13 +168,14 @@ impl Refused {
         let plain = Refusal::of(self.code());
         match self {
             Self::Denied(denial) => Refusal {
+                status: retry::status(denial).unwrap_or(plain.status),
                 rule: denial.rule.as_ref().map(ToString::to_string),
                 observed: denial.observed.as_ref().map(ToString::to_string),
                 limit: denial.limit.as_ref().map(ToString::to_string),
                 diff: denial.diff.clone(),
                 ..plain
             },
-            Self::InFlight { .. } => Refusal { retry_after_s: Some(1), token_state: Some("reserved"), ..plain },
+            Self::Second(second) => second.refusal(plain),
             Self::Cannot(cannot) => Refusal { retry_after_s: Some(cannot.retry_after_s()), ..plain },
         }
     }
@@ -196,18 +203,12 @@ impl Authority {
         self.catalog.listing(store, variant)
     }
 
-    /// Counted only where the policy asks: everybody else shares no lock for it.
-    fn orders_last_hour(&self, call: &Call, agent: &AgentId) -> u32 {
-        let counted = call.policy.orders_per_hour().is_some();
-        if counted { self.velocity.peek(&call.store, agent, self.clock.monotonic()) } else { 0 }
-    }
-
-    /// Tokens are issued, and a process is ready, only after the ledger's own quarantine.
-    pub(crate) fn past_quarantine(&self) -> Result<(), CannotDecide> {
-        match self.ledger.health().quarantine_s {
-            0 => Ok(()),
-            retry_after_s => Err(LedgerError::Quarantine { retry_after_s }.into()),
-        }
+    /// What was counted for an agent, and that a token issued now would be taken: asked before a
+    /// token is issued.
+    async fn usage(&self, call: &Call, agent: &AgentId) -> Result<Usage, LedgerError> {
+        let usage = self.ledger.usage(&call.store, agent, call.now).await?;
+        // Counts of a policy that was changed since limit nothing.
+        Ok(if call.policy.velocity().any() { usage } else { Usage::default() })
     }
 
     fn count_decision(&self, call: &Call, code: Option<Code>) {
@@ -253,13 +254,14 @@ impl Call {
     /// The decision record of a refusal.
     #[must_use]
     pub fn refused_event(&self, token: Option<&Verified>, refused: &Refused) -> Event {
-        let kind = match refused.code().reason() {
-            Some(ReasonCode::ReplayDetected) => EventKind::ExecutionReplayDetected,
-            Some(ReasonCode::TokenExpired) => EventKind::ExecutionExpired,
+        let kind = match (refused, refused.code().reason()) {
+            (Refused::Second(_), _) => EventKind::ExecutionRetried,
+            (_, Some(ReasonCode::ReplayDetected)) => EventKind::ExecutionReplayDetected,
+            (_, Some(ReasonCode::TokenExpired)) => EventKind::ExecutionExpired,
             _ => EventKind::ExecutionDenied,
         };
         let mut event = self.event(kind, token);
-        event.data.decision = Some("denied");
+        event.data.decision = Some(if matches!(refused, Refused::Second(_)) { "retried" } else { "denied" });
         event.data.reason_code = refused.code().reason();
         match refused {
             Refused::Denied(denial) => {
@@ -268,7 +270,7 @@ impl Call {
                 event.data.limit = denial.limit.clone();
                 event.data.diff = denial.diff.clone();
             }
-            Refused::InFlight { first } => event.data.cause = Some(format!("IN_FLIGHT since {first}").into()),
+            Refused::Second(second) => event.data.cause = Some(second.told().into()),
             Refused::Cannot(cannot) => event.data.cause = Some(format!("{}: {cannot}", cannot.fault()).into()),
         }
         event

@@ -11,16 +11,16 @@ use crate::authority::policies::PolicyBook;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::evidence::{Spool, SpoolOptions, sync_loop};
+use crate::evidence::{Spool, SpoolOptions, Unsettled, sync_loop, unsettled};
 use crate::keystore::signing::SigningKeys;
-use crate::ledger::AnyLedger;
+use crate::ledger::front::Front;
 use crate::ops::Ops;
-use crate::quota::velocity::Velocity;
 use crate::reload::{self, Reloaded};
 use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
+use super::ledger::{self, Opened};
 use super::listen::{BootError, listen};
 use super::revocations::kill_switch;
 use super::run::{Address, Tasks, until};
@@ -37,6 +37,8 @@ pub(super) struct Base {
     pub(super) catalog: Arc<Catalog>,
     pub(super) revocations: Arc<KillSwitch>,
     pub(super) tasks: Tasks,
+    /// What an earlier life of this process reserved and did not settle.
+    left: Vec<Unsettled>,
 }
 
 impl Base {
@@ -48,6 +50,8 @@ impl Base {
         make_dir(&config.data)?;
         let spool_dir = spool_dir(config);
         make_dir(&spool_dir)?;
+        // Before anything of this life is written.
+        let left = unsettled(&spool_dir).map_err(|source| BootError::Dir { path: spool_dir.clone(), source })?;
         let options =
             SpoolOptions { dir: spool_dir, source, limit_bytes: config.evidence.spool_limit, segment_bytes: SEGMENT };
         let evidence = Arc::new(Spool::open(options, clock.clone(), metrics.clone())?);
@@ -56,7 +60,7 @@ impl Base {
         let (policies, catalog) = (Arc::new(policies), Arc::new(catalog));
         let mut tasks = Tasks::new();
         let revocations = kill_switch(config, &clock, &metrics, &evidence, &mut tasks)?;
-        let mut base = Self { clock, metrics, evidence, policies, catalog, revocations, tasks };
+        let mut base = Self { clock, metrics, evidence, policies, catalog, revocations, tasks, left };
         base.accompany(config);
         Ok(base)
     }
@@ -79,20 +83,24 @@ impl Base {
     }
 
     /// The lane over this base.
-    pub(super) fn authority(&self, ledger: AnyLedger, keys: Keys) -> Arc<Authority> {
-        Arc::new(Authority {
+    pub(super) fn authority(&mut self, opened: Opened, keys: Keys) -> Arc<Authority> {
+        let (ledger, notices, sweep) = opened.parts();
+        let authority = Arc::new(Authority {
             clock: self.clock.clone(),
             ledger,
+            front: Front::default(),
             evidence: self.evidence.clone(),
             metrics: self.metrics.clone(),
             keys: keys.ring,
             issuer: keys.issuer,
             policies: self.policies.clone(),
             catalog: self.catalog.clone(),
-            velocity: Velocity::default(),
             revocations: self.revocations.clone(),
             unknown_key: keys.unknown_key,
-        })
+        });
+        let left = std::mem::take(&mut self.left);
+        ledger::accompany(self, &authority, left, notices, sweep);
+        authority
     }
 
     /// Metrics and health.

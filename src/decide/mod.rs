@@ -5,6 +5,7 @@
 
 pub mod policy;
 mod rule;
+pub mod velocity;
 
 use crate::model::event::{Diff, Text};
 use crate::model::ids::{AgentId, Jti, StoreId};
@@ -18,6 +19,7 @@ use crate::protocol::extract::CheckoutFacts;
 use crate::token::verify::Verified;
 
 use policy::Policy;
+use velocity::{Exceeded, Limits, Usage};
 
 /// Everything that a judgement of a token depends on. One policy snapshot, one instant.
 #[derive(Clone, Copy)]
@@ -31,8 +33,8 @@ pub struct Question<'a> {
     pub listing: Listing,
     /// What of this token is revoked.
     pub revoked: Option<Revoked>,
-    /// Orders of this agent in this store within the last hour.
-    pub orders_last_hour: u32,
+    /// What was counted for this agent in this store, where it is known before the ledger counts.
+    pub counted: Usage,
     pub now: Timestamp,
 }
 
@@ -75,6 +77,8 @@ pub struct Permit {
     agent: AgentId,
     issued: Timestamp,
     price_verified: bool,
+    limits: Limits,
+    amount: i64,
 }
 
 impl Permit {
@@ -97,6 +101,18 @@ impl Permit {
     #[must_use]
     pub fn issued(&self) -> Timestamp {
         self.issued
+    }
+
+    /// What the policy limits, for the ledger to count against.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Quantity × unit price, in minor units.
+    #[must_use]
+    pub fn amount(&self) -> i64 {
+        self.amount
     }
 
     /// False where no catalog could confirm the price.
@@ -163,13 +179,16 @@ fn judge(q: &Question<'_>, facts: Facts<'_>) -> Result<Permit, Denial> {
     rule::listing(intent, q.listing, q.policy, q.now)?;
     rule::revoked(q.revoked)?;
     rule::limits(intent, q.policy)?;
-    rule::velocity(q.orders_last_hour, q.policy)?;
+    let amount = amount(intent);
+    rule::velocity(q.counted, amount, q.policy)?;
     Ok(Permit {
         jti: q.token.jti(),
         intent: intent.clone(),
         agent: q.token.agent().clone(),
         issued: q.token.issued(),
         price_verified: matches!(q.listing, Listing::Listed { .. }),
+        limits: q.policy.velocity(),
+        amount,
     })
 }
 
@@ -179,14 +198,25 @@ pub fn authorize(
     policy: &Policy,
     listing: Listing,
     revoked: Option<Revoked>,
-    orders_last_hour: u32,
+    counted: Usage,
     now: Timestamp,
 ) -> Result<(), Denial> {
     rule::scope(Some(intent.scope), Scope::AgentExec)?;
     rule::listing(intent, listing, policy, now)?;
     rule::revoked(revoked)?;
     rule::limits(intent, policy)?;
-    rule::velocity(orders_last_hour, policy)
+    rule::velocity(counted, amount(intent), policy)
+}
+
+/// What an order spends. One that is too large for an amount passes every limit of money.
+fn amount(intent: &Intent) -> i64 {
+    intent.price.times(intent.quantity.get()).map_or(i64::MAX, Price::minor)
+}
+
+/// The refusal of an order that the ledger found to pass a limit.
+#[must_use]
+pub fn over_limit(exceeded: Exceeded, policy: &Policy) -> Denial {
+    rule::over_limit(exceeded, policy)
 }
 
 #[cfg(test)]

@@ -11,6 +11,8 @@ use crate::model::money::{Currency, Price};
 use crate::protocol::preset::Tokenless;
 use crate::token::issue::Lifetime;
 
+use super::velocity::Limits;
+
 /// Oldest price that is still taken, unless the policy says otherwise: 6 h (contract.md).
 const PRICE_MAX_AGE_S: i64 = 6 * 3600;
 /// Most orders per hour that a policy may name; more is no limit.
@@ -57,7 +59,7 @@ pub struct Policy {
     max_quantity: Option<u32>,
     token_lifetime: Lifetime,
     price_max_age_s: i64,
-    orders_per_hour: Option<u32>,
+    velocity: Limits,
     allow: Vec<Glob>,
     deny: Vec<Glob>,
 }
@@ -88,7 +90,7 @@ impl Policy {
             max_quantity: None,
             token_lifetime: Lifetime::MAX,
             price_max_age_s: PRICE_MAX_AGE_S,
-            orders_per_hour: None,
+            velocity: Limits::default(),
             allow: Vec::new(),
             deny: Vec::new(),
         }
@@ -132,6 +134,7 @@ impl Policy {
         self.token_lifetime
     }
 
+    /// The only currency that is sold in; there is one wherever money is limited.
     pub(super) fn currency(&self) -> Option<Currency> {
         self.currency
     }
@@ -152,10 +155,10 @@ impl Policy {
         self.price_max_age_s
     }
 
-    /// Orders that one agent may place in this store within an hour.
+    /// What one agent may order and spend in this store.
     #[must_use]
-    pub fn orders_per_hour(&self) -> Option<u32> {
-        self.orders_per_hour
+    pub fn velocity(&self) -> Limits {
+        self.velocity
     }
 
     /// The pattern that denies this variant, if any.
@@ -232,6 +235,10 @@ struct LimitsDoc {
 struct VelocityDoc {
     /// Orders that one agent may place within an hour.
     orders_per_hour: Option<At<i64>>,
+    /// Most that one agent may spend within an hour, as `"500.00 USD"`.
+    spend_per_hour: Option<At<String>>,
+    /// Most that one agent may spend within 24 hours.
+    spend_per_day: Option<At<String>>,
 }
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -266,10 +273,7 @@ impl PolicyDoc {
             parsed(code, Currency::parse(code), fix, found)
         });
         let limits = self.limits.compile(currency, found);
-        let orders_per_hour = self.velocity.orders_per_hour.as_ref().and_then(|count| {
-            let valid = u32::try_from(**count).ok().filter(|n| (1..=ORDERS_PER_HOUR_MAX).contains(n));
-            parsed(count, valid, "write a whole number from 1 to 100000", found)
-        });
+        let velocity = self.velocity.compile(currency, found);
         let (allow, deny) = (globs(&self.catalog.allow, found), globs(&self.catalog.deny, found));
         let (Ok(store), true) = (store, problems.is_empty()) else { return Err(problems) };
         Ok(Policy {
@@ -284,7 +288,7 @@ impl PolicyDoc {
             max_quantity: limits.max_quantity,
             token_lifetime: limits.token_lifetime.unwrap_or(Lifetime::MAX),
             price_max_age_s: limits.price_max_age_s.unwrap_or(PRICE_MAX_AGE_S),
-            orders_per_hour,
+            velocity,
             allow,
             deny,
         })
@@ -292,7 +296,7 @@ impl PolicyDoc {
 }
 
 #[derive(Default)]
-struct Limits {
+struct Caps {
     max_cart_value: Option<Price>,
     max_item_price: Option<Price>,
     max_quantity: Option<u32>,
@@ -301,28 +305,15 @@ struct Limits {
 }
 
 impl LimitsDoc {
-    fn compile(&self, currency: Option<Currency>, found: &mut Vec<Problem>) -> Limits {
-        let mut money = |text: &Option<At<String>>| {
-            let text = text.as_ref()?;
-            let price = parsed(
-                text,
-                Price::parse_text(text),
-                "write money as text with a currency, like \"250.00 USD\"",
-                found,
-            )?;
-            match currency {
-                Some(only) if only == price.currency() => Some(price),
-                Some(only) => parsed(text, None, &format!("write it in {only}, the policy's `currency`"), found),
-                None => parsed(text, None, "add `currency = \"…\"` to the policy: a money limit needs one", found),
-            }
-        };
-        let (max_cart_value, max_item_price) = (money(&self.max_cart_value), money(&self.max_item_price));
+    fn compile(&self, currency: Option<Currency>, found: &mut Vec<Problem>) -> Caps {
+        let max_cart_value = money(self.max_cart_value.as_ref(), currency, found);
+        let max_item_price = money(self.max_item_price.as_ref(), currency, found);
         if let (Some(cart), Some(item), Some(text)) = (max_cart_value, max_item_price, &self.max_item_price)
             && item.minor() > cart.minor()
         {
             found.push(text.problem("`max_item_price` is above `max_cart_value`", "lower it, or raise the cart value"));
         }
-        Limits {
+        Caps {
             max_cart_value,
             max_item_price,
             max_quantity: self.max_quantity.as_ref().and_then(|count| {
@@ -337,6 +328,23 @@ impl LimitsDoc {
                 parsed(text, valid, "write a duration from \"1s\" to \"720h\"", found)
             }),
         }
+    }
+}
+
+impl VelocityDoc {
+    fn compile(&self, currency: Option<Currency>, found: &mut Vec<Problem>) -> Limits {
+        let orders_per_hour = self.orders_per_hour.as_ref().and_then(|count| {
+            let valid = u32::try_from(**count).ok().filter(|n| (1..=ORDERS_PER_HOUR_MAX).contains(n));
+            parsed(count, valid, "write a whole number from 1 to 100000", found)
+        });
+        let spend_per_hour = money(self.spend_per_hour.as_ref(), currency, found).map(Price::minor);
+        let spend_per_day = money(self.spend_per_day.as_ref(), currency, found).map(Price::minor);
+        if let (Some(hour), Some(day), Some(text)) = (spend_per_hour, spend_per_day, &self.spend_per_hour)
+            && hour > day
+        {
+            found.push(text.problem("`spend_per_hour` is above `spend_per_day`", "lower it, or raise the day's"));
+        }
+        Limits { orders_per_hour, spend_per_hour, spend_per_day }
     }
 }
 
@@ -355,6 +363,18 @@ fn parsed<T, V: std::fmt::Display>(text: &At<V>, value: Option<T>, fix: &str, fo
         found.push(text.problem(format!("`{}` cannot be used here", text.value), fix));
     }
     value
+}
+
+/// An amount in the policy's currency. A money limit without one would compare unlike things.
+fn money(text: Option<&At<String>>, currency: Option<Currency>, found: &mut Vec<Problem>) -> Option<Price> {
+    let text = text?;
+    let fix = "write money as text with a currency, like \"250.00 USD\"";
+    let price = parsed(text, Price::parse_text(text), fix, found)?;
+    match currency {
+        Some(only) if only == price.currency() => Some(price),
+        Some(only) => parsed(text, None, &format!("write it in {only}, the policy's `currency`"), found),
+        None => parsed(text, None, "add `currency = \"…\"` to the policy: a money limit needs one", found),
+    }
 }
 
 fn globs(texts: &[At<String>], found: &mut Vec<Problem>) -> Vec<Glob> {
@@ -399,6 +419,18 @@ mod tests {
         let problems = Policy::parse(text).unwrap_err();
         assert_eq!(problems.len(), 8, "{problems:#?}");
         assert!(problems.iter().all(|problem| problem.offset.is_some() && !problem.fix.is_empty()));
+    }
+
+    #[test]
+    fn spending_is_limited_in_the_policys_currency() {
+        let velocity = |text: &str| {
+            Policy::parse(&format!("store = \"s\"\ncurrency = \"USD\"\n[velocity]\n{text}")).map(|p| p.velocity())
+        };
+        let limits = velocity("spend_per_hour = \"5.00 USD\"\nspend_per_day = \"20.00 USD\"").unwrap();
+        assert_eq!((limits.spend_per_hour, limits.spend_per_day), (Some(500), Some(2000)));
+        for wrong in ["spend_per_day = \"5.00 EUR\"", "spend_per_hour = \"9.00 USD\"\nspend_per_day = \"5.00 USD\""] {
+            assert_eq!(velocity(wrong).unwrap_err().len(), 1);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::model::event::Diff;
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::intent::Intent;
+use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
 use crate::model::revocation::Revoked;
 use crate::model::scope::Scope;
@@ -10,6 +11,7 @@ use crate::model::time::Timestamp;
 use crate::protocol::extract::{CheckoutFacts, Fact, Line};
 
 use super::policy::Policy;
+use super::velocity::{Exceeded, Usage};
 use super::{Denial, Facts, Listing};
 
 type Verdict = Result<(), Denial>;
@@ -140,11 +142,19 @@ fn variant(variant: &VariantId, policy: &Policy) -> Verdict {
     if policy.allows_variant(variant) { Ok(()) } else { Err(denied("catalog.allow", variant, "an allowed variant")) }
 }
 
-pub(super) fn velocity(orders_last_hour: u32, policy: &Policy) -> Verdict {
-    match policy.orders_per_hour() {
-        Some(most) if orders_last_hour >= most => Err(denied("velocity.orders_per_hour", orders_last_hour, most)),
-        _ => Ok(()),
-    }
+pub(super) fn velocity(counted: Usage, amount: i64, policy: &Policy) -> Verdict {
+    policy.velocity().admit(counted, amount).map_err(|exceeded| over_limit(exceeded, policy))
+}
+
+/// The refusal of an order that would pass a limit.
+pub(super) fn over_limit(exceeded: Exceeded, policy: &Policy) -> Denial {
+    let Exceeded { rule, counted, limit } = exceeded;
+    let currency = policy.currency().filter(|_| rule.is_money());
+    let told = |number| match currency.and_then(|currency| Price::of_minor(number, currency)) {
+        Some(price) => price.to_string(),
+        None => number.to_string(),
+    };
+    denied(rule.as_str(), told(counted), told(limit))
 }
 
 fn denied(rule: &'static str, observed: impl std::fmt::Display, limit: impl std::fmt::Display) -> Denial {

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::velocity::Usage;
 use super::*;
 use crate::model::ids::VariantId;
 use crate::model::intent::Quantity;
@@ -60,7 +61,7 @@ fn ask<'a>(token: &'a Verified, store: &'a StoreId, policy: &'a Policy) -> Quest
         policy,
         listing: Listing::Listed { price: usd(2999), verified_at: NOW },
         revoked: None,
-        orders_last_hour: 0,
+        counted: Usage::default(),
         now: NOW,
     }
 }
@@ -91,7 +92,7 @@ fn reasons_come_in_the_published_order() {
         needs: Scope::Cart,
         listing: Listing::NotListed,
         revoked: Some(Revoked { kind: Kind::Agent, since: NOW }),
-        orders_last_hour: 1,
+        counted: Usage { orders_last_hour: 1, ..Usage::default() },
         ..ask(&token, &elsewhere, &strict)
     };
     assert_eq!(reason(decide(&q, Facts::Known(&wrong))), Some(ReasonCode::ScopeRestricted));
@@ -106,7 +107,7 @@ fn reasons_come_in_the_published_order() {
     assert_eq!(rule(decide(&q, Facts::Known(&right))).as_deref(), Some("revoked.agent"));
     q.revoked = None;
     assert_eq!(rule(decide(&q, Facts::Known(&right))).as_deref(), Some("velocity.orders_per_hour"));
-    q.orders_last_hour = 0;
+    q.counted = Usage::default();
     assert_eq!(reason(decide(&q, Facts::Known(&right))), None);
 }
 
@@ -151,6 +152,7 @@ proptest! {
             "[limits]\nmax_cart_value = \"{}.00 USD\"\nmax_quantity = {most}\n[velocity]\norders_per_hour = {most}\n", cap
         ));
         let listing = Listing::Listed { price: usd(minor), verified_at: NOW };
+        let orders = Usage { orders_last_hour: orders, ..Usage::default() };
         let loosely = authorize(&intent, &loose, listing, None, orders, NOW);
         let strictly = authorize(&intent, &strict, listing, None, orders, NOW);
         prop_assert!(loosely.is_ok() || strictly.is_err());

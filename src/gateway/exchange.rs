@@ -5,22 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::upstreams::peer::Peer;
 use tokio::sync::{mpsc, watch};
 
-use crate::authority::execute::{Clearance, Ending};
-use crate::authority::{Authority, Call};
+use crate::authority::execute::{Ending, TokenState};
 use crate::ledger::Settlement;
-use crate::model::json::read_object;
 use crate::model::reason::Fault;
 use crate::protocol::deny::Refusal;
-use crate::protocol::extract::{self, OrderFacts};
-use crate::protocol::outcome::Outcome;
-use crate::token::verify::Verified;
+use crate::protocol::extract::OrderFacts;
 
-use super::route::Route;
+use super::books::{AnswerCopy, Books};
 use super::upstream::Upstream;
 use super::wire::{AnswerFault, AnswerHead, Incoming, Written, write_all};
 
@@ -32,8 +28,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(240);
 /// Time for the records of executions that were cut short.
 const RECORD: Duration = Duration::from_secs(2);
-/// As much of an answer is kept to read the order from; longer answers are settled without it.
-const COPY_MAX: usize = 64 * 1024;
 /// Pieces that may wait for a slow caller. Beyond it the merchant is read no faster.
 const PIECES: usize = 16;
 
@@ -136,25 +130,29 @@ impl Exchange {
     }
 }
 
-/// What a request may pass with.
-#[expect(clippy::large_enum_variant, reason = "one for a request, moved a few times")]
-pub enum Ticket {
-    /// Judged and reserved: it has to be settled.
-    Cleared(Clearance),
-    /// Observed only, or let through by the policy during an outage; already recorded as such.
-    Unjudged,
+/// Counts one execution until it is over, however it ends.
+struct UnderWay(Arc<Exchange>);
+
+impl UnderWay {
+    fn begin(exchange: &Arc<Exchange>) -> Self {
+        exchange.under_way.send_modify(|count| *count += 1);
+        Self(exchange.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
 }
 
 /// One execution: everything that is needed to send it and to record how it ended.
 pub struct Execution {
-    pub authority: Arc<Authority>,
     pub exchange: Arc<Exchange>,
-    pub call: Call,
-    pub route: Arc<Route>,
-    pub token: Option<Verified>,
-    /// Taken when the execution is settled.
-    pub ticket: Option<Ticket>,
+    pub books: Books,
     pub out: Outgoing,
+    /// True where a retry may ask for the answer.
+    pub keeps_answer: bool,
     /// Held until the execution is over: commits of one session come one after the other.
     pub turn: Option<crate::sessions::Turn>,
 }
@@ -164,54 +162,53 @@ impl Execution {
     #[must_use]
     pub fn start(self) -> mpsc::Receiver<Part> {
         let (parts, answer) = mpsc::channel(PIECES);
-        let exchange = self.exchange.clone();
-        exchange.under_way.send_modify(|count| *count += 1);
+        let under_way = UnderWay::begin(&self.exchange);
         tokio::spawn(async move {
             self.run(Caller { parts, gone: false }).await;
-            exchange.under_way.send_modify(|count| *count -= 1);
+            drop(under_way);
         });
         answer
     }
 
-    async fn run(mut self, mut caller: Caller) {
+    async fn run(self, mut caller: Caller) {
+        let (authority, route) = (self.books.authority().clone(), self.books.route().clone());
         let exchange = self.exchange.clone();
-        let started = self.authority.clock.monotonic();
+        let started = authority.clock.monotonic();
         let sent = tokio::select! {
-            sent = exchange.send(&self.route.upstream, &self.out, SILENCE) => sent,
+            sent = exchange.send(&route.upstream, &self.out, SILENCE) => sent,
             () = exchange.cut_short() => Err(SendFault::Sent(AnswerFault::CutShort)),
         };
         match sent {
             Ok((incoming, head)) => self.relay(incoming, head, &mut caller).await,
             Err(fault) => self.fail(fault, caller).await,
         }
-        let seconds = self.authority.clock.monotonic().seconds_since(started);
-        self.authority.metrics.upstream_duration.with_label_values(&[&*self.route.name]).observe(seconds);
+        let seconds = authority.clock.monotonic().seconds_since(started);
+        authority.metrics.upstream_duration.with_label_values(&[&*route.name]).observe(seconds);
     }
 
     /// No answer: released if nothing was sent, else nobody knows.
-    async fn fail(&mut self, fault: SendFault, mut caller: Caller) {
+    async fn fail(&self, fault: SendFault, mut caller: Caller) {
         let (settlement, cause, refusal) = match fault {
             SendFault::NotSent => {
-                let refusal = Refusal { token_state: Some("unused"), ..Refusal::fault(Fault::UpstreamUnavailable) };
-                (Settlement::Released, "not_sent".to_owned(), refusal)
+                (Settlement::Released, "not_sent".to_owned(), Refusal::fault(Fault::UpstreamUnavailable))
             }
             SendFault::Sent(fault) => {
                 let status = if fault == AnswerFault::TimedOut { 504 } else { 502 };
-                let refusal =
-                    Refusal { status, token_state: Some("indeterminate"), ..Refusal::fault(Fault::OutcomeUnknown) };
+                let refusal = Refusal { status, ..Refusal::fault(Fault::OutcomeUnknown) };
                 (Settlement::Indeterminate, fault.to_string(), refusal)
             }
         };
         let cause = cause.into();
         let ending = Ending { settlement, status: None, cause, order: OrderFacts::default(), client_gone: caller.gone };
-        self.settle(ending).await;
-        caller.tell(Part::Failed(Box::new(refusal))).await;
+        let token_state = self.books.settle(&ending, None).await.map(TokenState::as_str);
+        caller.tell(Part::Failed(Box::new(Refusal { token_state, ..refusal }))).await;
     }
 
     /// Passes the answer on. Its last piece waits until the settlement is recorded, so that who
     /// has the whole answer may rely on the record.
-    async fn relay(&mut self, mut incoming: Incoming, head: AnswerHead, caller: &mut Caller) {
-        let mut answer = Answer { status: head.status, encoded: is_encoded(&head), copy: Some(BytesMut::new()) };
+    async fn relay(&self, mut incoming: Incoming, head: AnswerHead, caller: &mut Caller) {
+        let route = self.books.route().clone();
+        let mut copy = AnswerCopy::of(&head, self.keeps_answer);
         let mut head = Some(head);
         let mut held: Option<Bytes> = None;
         let deadline = tokio::time::Instant::now() + LONGEST;
@@ -224,10 +221,10 @@ impl Execution {
             };
             match piece {
                 Ok(Some(piece)) => {
-                    answer.keep(&piece);
-                    if answer.copy.is_none() {
+                    copy.keep(&piece);
+                    if copy.is_too_long() {
                         // Too long to wait for its end: what came is answer enough to burn.
-                        self.settle(answer.ending(&self.route, None, caller.gone)).await;
+                        let _ = self.books.settle(&copy.ending(&route, None, caller.gone), None).await;
                     }
                     if let Some(earlier) = held.replace(piece) {
                         caller.tell_head(&mut head).await;
@@ -238,25 +235,16 @@ impl Execution {
                 Err(fault) => break Some(fault),
             }
         };
-        self.settle(answer.ending(&self.route, fault, caller.gone)).await;
+        let ending = copy.ending(&route, fault, caller.gone);
+        let kept = copy.kept().filter(|_| fault.is_none());
+        let _ = self.books.settle(&ending, kept).await;
         // Before the caller can send its next request, which may then use it.
-        self.exchange.finish(&self.route.upstream, incoming);
+        self.exchange.finish(&route.upstream, incoming);
         caller.tell_head(&mut head).await;
         if let Some(last) = held {
             caller.tell(Part::Body(last)).await;
         }
         caller.tell(if fault.is_none() { Part::End } else { Part::Cut }).await;
-    }
-
-    /// Records how it ended, the first time it is called.
-    async fn settle(&mut self, ending: Ending) {
-        match (self.ticket.take(), &self.token) {
-            (Some(Ticket::Cleared(clearance)), Some(token)) => {
-                self.authority.settle(&self.call, token, clearance, &ending).await;
-            }
-            (Some(_), _) => self.authority.observe_order(&self.call, self.token.as_ref(), &ending),
-            (None, _) => {}
-        }
     }
 }
 
@@ -276,42 +264,4 @@ impl Caller {
             self.tell(Part::Head(head)).await;
         }
     }
-}
-
-/// What is kept of an answer to judge it.
-struct Answer {
-    status: u16,
-    encoded: bool,
-    /// `None` once it grew beyond [`COPY_MAX`].
-    copy: Option<BytesMut>,
-}
-
-impl Answer {
-    fn keep(&mut self, piece: &Bytes) {
-        match &mut self.copy {
-            Some(copy) if copy.len() + piece.len() <= COPY_MAX => copy.extend_from_slice(piece),
-            copy => *copy = None,
-        }
-    }
-
-    fn ending(&self, route: &Route, fault: Option<AnswerFault>, client_gone: bool) -> Ending {
-        let body = self.copy.as_ref().filter(|_| !self.encoded && fault.is_none());
-        let body = body.and_then(|copy| read_object(copy).ok());
-        let outcome = route.preset.outcomes.judge(self.status, body.as_ref());
-        let order = match (&body, outcome) {
-            (Some(body), Outcome::Committed | Outcome::Pending) => extract::order(&route.preset, body),
-            _ => OrderFacts::default(),
-        };
-        let (settlement, cause) = match (fault, outcome) {
-            (Some(_), _) => (Settlement::Burned, "answer_truncated"),
-            (None, Outcome::NotExecuted) => (Settlement::Released, outcome.as_str()),
-            (None, _) if self.encoded => (Settlement::Burned, "answer_encoded"),
-            (None, _) => (Settlement::Burned, outcome.as_str()),
-        };
-        Ending { settlement, status: Some(self.status), cause: cause.into(), order, client_gone }
-    }
-}
-
-fn is_encoded(head: &AnswerHead) -> bool {
-    head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"))
 }

@@ -1,18 +1,19 @@
 //! The way of a request: canonical → route → token → body → facts → clearance → one sending.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::HeaderMap;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::authority::execute::Holder;
 use crate::authority::observe::Observed;
 use crate::authority::policies::Policies;
+use crate::authority::retry::{Asked, Second};
 use crate::authority::{Call, CannotDecide, Passage, Refused, Stage};
 use crate::decide::policy::Mode;
 use crate::decide::{Denial, Facts};
-use crate::detect::{self, AgentSignal};
+use crate::detect::AgentSignal;
+use crate::ledger::front::Mark;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::protocol::deny::Refusal;
@@ -21,25 +22,20 @@ use crate::token::verify::{Presented, Verified};
 
 use super::Gateway;
 use super::body::{NoBody, one_token, readable};
-use super::exchange::{Execution, Ticket};
+use super::books::{Books, Ticket};
+use super::exchange::Execution;
 use super::facts::NoFacts;
 use super::forward::outgoing;
 use super::head;
+use super::look::Retrying;
 use super::route::{Route, Step};
 use super::state::{Context, Decided, Watch};
-
-/// What the head of a request says, before its body is read.
-struct Looked {
-    step: Option<Step>,
-    token: Result<Option<String>, Refusal>,
-    signal: AgentSignal,
-    oddity: Option<&'static str>,
-}
 
 /// A request on a guarded route.
 struct Guarded {
     step: Step,
     call: Call,
+    retry: Retrying,
     signal: AgentSignal,
     oddity: Option<&'static str>,
 }
@@ -75,49 +71,16 @@ impl Gateway {
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
         let call = self.call(ctx, &step.route, &policies);
-        let guarded = Guarded { step, call, signal: looked.signal, oddity: looked.oddity };
-        match looked.token {
+        let (retry, unclear) = match looked.retry {
+            Ok(retry) => (retry, None),
+            Err(refusal) => (Retrying::default(), Some(refusal)),
+        };
+        let guarded = Guarded { step, call, retry, signal: looked.signal, oddity: looked.oddity };
+        match looked.token.and_then(|token| unclear.map_or(Ok(token), Err)) {
             Ok(token) => self.guard(session, ctx, guarded, token).await,
             Err(refusal) if guarded.enforced() => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
             Err(refusal) => self.observed_malformed(session, ctx, guarded, &refusal).await,
         }
-    }
-
-    /// Reads the head. Ambiguity is refused where something is enforced on this host.
-    fn look(&self, session: &Session, policies: &Policies) -> Result<Looked, Refusal> {
-        let request = session.req_header();
-        let headers = &request.headers;
-        head::well_formed(headers, request.version == http::Version::HTTP_11)?;
-        let host = head::host_name(headers);
-        if host.is_empty() && self.routes.by_host() {
-            return Err(Refusal::malformed(400, "Host", "say which host this is for"));
-        }
-        let raw = session.to_h1_raw();
-        let target = super::canonical::target(request_target(&raw));
-        let strict = self.routes.on_host(&host).any(|route| mode_of(policies, route) == Mode::Enforce);
-        if strict {
-            head::unambiguous(&raw, headers)?;
-            method_is_plain(request.method.as_str())?;
-            let case = self
-                .routes
-                .is_case_variant(&host, &target.path)
-                .then_some("the path differs from a guarded one in case");
-            if let Some(why) = target.oddity.or(case) {
-                return Err(Refusal::malformed(400, "path", format!("send the path in its canonical form: {why}")));
-            }
-        }
-        let step = self.routes.find(&host, request.method.as_str(), &target.path);
-        let enforced_elsewhere = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
-        if step.is_none() && self.routes.elsewhere(&host, &target.path).any(enforced_elsewhere) {
-            // The server behind may be the same: another name for it is no way around its guard.
-            return Err(Refusal::malformed(421, "Host", "this path is guarded, and not served under this host name"));
-        }
-        if step.as_ref().is_some_and(|step| mode_of(policies, &step.route) == Mode::Enforce) {
-            head::guardable(headers)?;
-        }
-        let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
-        let signal = detect::signal(user_agent, headers.contains_key("signature-agent"));
-        Ok(Looked { step, token: head::token(headers), signal, oddity: target.oddity })
     }
 
     fn call(&self, ctx: &Context, route: &Route, policies: &Policies) -> Call {
@@ -295,7 +258,12 @@ impl Gateway {
             }
             Judged::Refuse(refused) => {
                 self.authority.refuse(&guarded.call, verified.as_ref(), &refused);
-                self.refuse(session, ctx, &refused.refusal(), guarded.dialect()).await
+                match refused {
+                    Refused::Second(Second::Answered { first, answer: Some(answer) }) => {
+                        self.answer_again(session, ctx, first, answer).await
+                    }
+                    refused => self.refuse(session, ctx, &refused.refusal(), guarded.dialect()).await,
+                }
             }
             Judged::Malformed(refusal) => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
         }
@@ -354,11 +322,27 @@ impl Gateway {
             let message = "an execution token has at most 4096 bytes";
             return (None, Err(Judged::Malformed(Refusal::malformed(431, "Permyx-Execution-Token", message))));
         };
-        let verified = match self.authority.verify(presented, call) {
-            Ok(verified) => verified,
-            Err((denial, known)) => return (known.map(|known| *known), Err(Judged::Refuse(denial.into()))),
+        let mark = self.authority.front.mark(presented);
+        if let Some(known) = self.authority.known_burned(call, mark, guarded.retry.key.as_ref()) {
+            return (Some(known.token), Err(Judged::Refuse(known.refused)));
+        }
+        let (verified, cleared) = match self.authority.verify(presented, call) {
+            Ok(verified) => {
+                let cleared = self.clear_verified(guarded, headers, &verified, body, mark).await;
+                (verified, cleared)
+            }
+            Err((denial, Some(known))) => (*known, Err(Judged::Refuse(denial.into()))),
+            Err((denial, None)) => return (None, Err(Judged::Refuse(denial.into()))),
         };
-        let cleared = self.clear_verified(guarded, headers, &verified, body).await;
+        let cleared = match cleared {
+            // Whatever is said of it now: if it was carried out before, that is what a retry is told.
+            Err(Judged::Refuse(refused @ Refused::Denied(_))) => {
+                let request = [guarded.retry.line.as_bytes(), body];
+                let prior = self.authority.retried(call, &verified, &guarded.asked(&request)).await;
+                Err(Judged::Refuse(prior.unwrap_or(refused)))
+            }
+            cleared => cleared,
+        };
         (Some(verified), cleared)
     }
 
@@ -368,6 +352,7 @@ impl Gateway {
         headers: &HeaderMap,
         verified: &Verified,
         body: &[u8],
+        mark: Mark,
     ) -> Result<Ticket, Judged> {
         let call = &guarded.call;
         let refuse = |refused: Refused| Judged::Refuse(refused);
@@ -394,7 +379,9 @@ impl Gateway {
             Err(NoFacts::Contradicted) => Facts::Unknown("body_contradicts_session"),
             Err(NoFacts::Unreachable(cause)) => return Err(no_session(cause)),
         };
-        let clearance = self.authority.clear(call, verified, facts, Holder::Merchant).await.map_err(refuse)?;
+        let request = [guarded.retry.line.as_bytes(), body];
+        let asked = Asked { mark: Some(mark), ..guarded.asked(&request) };
+        let clearance = self.authority.clear(call, verified, facts, Holder::Merchant, &asked).await.map_err(refuse)?;
         Ok(Ticket::Cleared(clearance))
     }
 
@@ -407,18 +394,13 @@ impl Gateway {
         ticket: Ticket,
         body: Bytes,
     ) -> pingora::Result<bool> {
-        let out = outgoing(session.req_header(), ctx, token.as_ref(), &body)?;
         let dialect = guarded.dialect();
-        let execution = Execution {
-            authority: self.authority.clone(),
-            exchange: self.exchange.clone(),
-            call: guarded.call,
-            route: guarded.step.route,
-            token,
-            ticket: Some(ticket),
-            out,
-            turn: ctx.turn.take(),
-        };
+        let keeps_answer = guarded.enforced() && guarded.retry.key.is_some();
+        let out = outgoing(session.req_header(), ctx, token.as_ref(), &body);
+        // From here on the reservation is settled, whatever happens.
+        let books = Books::open(self.authority.clone(), guarded.call, guarded.step.route, token, ticket);
+        let execution =
+            Execution { exchange: self.exchange.clone(), books, out: out?, keeps_answer, turn: ctx.turn.take() };
         let parts = execution.start();
         self.pass_on(session, ctx, parts, dialect).await
     }
@@ -440,13 +422,15 @@ impl Gateway {
 }
 
 impl Guarded {
+    /// What the request says of itself; `request` is its line and its body.
+    fn asked<'a>(&'a self, request: &'a [&'a [u8]]) -> Asked<'a> {
+        let session = self.step.session.as_deref().filter(|_| self.step.route.preset.source == FactSource::Session);
+        Asked { key: self.retry.key.clone(), request, session, confirmed: self.retry.confirmed, mark: None }
+    }
+
     fn observed<'a>(&self, token: Option<&'a Verified>, would_deny: Option<&'a Refused>) -> Observed<'a> {
         Observed { token, signal: self.signal, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
     }
-}
-
-fn mode_of(policies: &Policies, route: &Route) -> Mode {
-    policies.of(&route.store).route(&route.name).mode
 }
 
 /// Another change of the same session is under way.
@@ -454,27 +438,12 @@ fn busy() -> Refusal {
     Refusal { retry_after_s: Some(1), ..Refusal::fault(Fault::InFlight) }
 }
 
-/// The target exactly as it stood in the request line.
-fn request_target(raw: &[u8]) -> &[u8] {
-    raw.split(|b| *b == b' ').nth(1).unwrap_or_default()
-}
-
-fn method_is_plain(method: &str) -> Result<(), Refusal> {
-    if method.eq_ignore_ascii_case("TRACE") {
-        return Err(Refusal::malformed(405, "method", "TRACE is not served here"));
-    }
-    if method.bytes().all(|b| b.is_ascii_uppercase()) {
-        return Ok(());
-    }
-    Err(Refusal::malformed(400, "method", "methods are written in capitals"))
-}
-
 /// Drops what only we may say.
 trait RetainTheirs {
     fn retain_theirs(&mut self);
 }
 
-impl RetainTheirs for pingora::http::RequestHeader {
+impl RetainTheirs for RequestHeader {
     fn retain_theirs(&mut self) {
         let ours: Vec<_> = self.headers.keys().filter(|name| head::is_ours(name.as_str())).cloned().collect();
         for name in &ours {
@@ -483,6 +452,6 @@ impl RetainTheirs for pingora::http::RequestHeader {
     }
 }
 
-fn head_of(session: &mut Session) -> &mut pingora::http::RequestHeader {
+fn head_of(session: &mut Session) -> &mut RequestHeader {
     session.req_header_mut()
 }

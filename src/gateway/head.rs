@@ -1,13 +1,16 @@
 //! The request head: what is ambiguous is refused, what is ours alone is removed.
 
-use http::HeaderMap;
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue};
 
+use crate::model::ids::TraceId;
 use crate::protocol::deny::Refusal;
 use crate::token::TOKEN_MAX;
 
 /// The request field that carries an execution token.
 pub const TOKEN_HEADER: &str = "permyx-execution-token";
+/// By which a caller says that it knows of an unknown outcome and buys all the same.
+const CONFIRM_HEADER: &str = "permyx-confirm-retry";
 /// Longest request head on a guarded host, and longest request line in it.
 const HEAD_MAX: usize = 32 * 1024;
 const LINE_MAX: usize = 8 * 1024;
@@ -123,6 +126,19 @@ pub fn is_ours(name: &str) -> bool {
     const PREFIX: &[u8] = b"permyx-";
     let spelled = |(have, want): (u8, &u8)| have.to_ascii_lowercase() == *want || (have == b'_' && *want == b'-');
     name.len() >= PREFIX.len() && name.bytes().zip(PREFIX).all(spelled)
+}
+
+/// The call whose unknown outcome the caller knows of.
+pub fn confirmed(headers: &HeaderMap) -> Result<Option<TraceId>, Refusal> {
+    let mut fields = headers.get_all(CONFIRM_HEADER).iter();
+    let trace = |field: &HeaderValue| TraceId::parse(field.to_str().ok()?.trim());
+    match (fields.next(), fields.next()) {
+        (None, _) => Ok(None),
+        (Some(field), None) if trace(field).is_some() => Ok(trace(field)),
+        _ => {
+            Err(Refusal::malformed(400, "Permyx-Confirm-Retry", "send the one trace (`trc_…`) that the refusal names"))
+        }
+    }
 }
 
 /// The token of the header: none, one text, or a reason why it is not one token.

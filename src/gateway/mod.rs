@@ -3,12 +3,14 @@
 //! Commits go through [`exchange`]; everything else takes pingora's own way through.
 
 mod body;
+pub mod books;
 pub mod canonical;
 pub mod exchange;
 mod facts;
 mod forward;
 mod guard;
 pub mod head;
+mod look;
 mod respond;
 pub mod route;
 pub mod serve;

@@ -7,6 +7,8 @@ use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 use tokio::sync::mpsc;
 
+use crate::ledger::Answer;
+use crate::model::ids::TraceId;
 use crate::model::reason::Fault;
 use crate::protocol::deny::Refusal;
 use crate::protocol::preset::Dialect;
@@ -62,6 +64,28 @@ impl Gateway {
         ctx.mark_response(&mut head)?;
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await?;
+        Ok(true)
+    }
+
+    /// Gives the answer of an earlier call again, to whoever lost it.
+    pub(super) async fn answer_again(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        first: TraceId,
+        answer: Answer,
+    ) -> pingora::Result<bool> {
+        ctx.decision = Decided::Replayed;
+        let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 5))?;
+        for (name, value) in answer.headers {
+            head.insert_header(name, value)?;
+        }
+        head.insert_header("Content-Length", answer.body.len().to_string())?;
+        head.insert_header("Idempotent-Replayed", "true")?;
+        ctx.mark_response(&mut head)?;
+        head.insert_header("Permyx-First-Trace", first.to_string())?;
+        session.write_response_header(Box::new(head), false).await?;
+        session.write_response_body(Some(answer.body), true).await?;
         Ok(true)
     }
 

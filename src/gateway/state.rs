@@ -48,6 +48,8 @@ pub(super) enum Decided {
     Allowed,
     Observed,
     Bypassed,
+    /// The answer of an earlier call was given again.
+    Replayed,
     Denied(&'static str),
 }
 
@@ -58,6 +60,7 @@ impl Decided {
             Self::Allowed => "allowed",
             Self::Observed => "observed",
             Self::Bypassed => "bypassed",
+            Self::Replayed => "replayed",
             Self::Denied(_) => "denied",
         }
     }

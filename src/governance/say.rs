@@ -26,6 +26,9 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::ExecutionReplayDetected => {
             "The token was presented again. Refused, because a token is good for one purchase.".to_owned()
         }
+        EventKind::ExecutionRetried => {
+            format!("The same call came again and was told what became of the first{}.", because(data))
+        }
         EventKind::ExecutionReserved => reserved(data),
         EventKind::ExecutionValidated => validated(data),
         EventKind::ExecutionReleased => released(data),
@@ -47,6 +50,9 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::AgentKeyRevoked => "An API key was revoked.".to_owned(),
         EventKind::RevocationAdded => revocation(data, "was revoked"),
         EventKind::RevocationLifted => revocation(data, "is no longer revoked"),
+        EventKind::LedgerEpochChanged => {
+            format!("The ledger may have forgotten: tokens from before are refused{}.", because(data))
+        }
         EventKind::EvidenceGap => format!("Evidence is missing here{}.", because(data)),
         EventKind::SystemStarted => "The program started.".to_owned(),
         EventKind::SystemStopped => "The program stopped.".to_owned(),

@@ -10,15 +10,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 
 use crate::clock::{Clock, Monotonic};
-use crate::model::ids::{Jti, StoreId, TraceId};
+use crate::decide::velocity::Usage;
+use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
+use crate::model::time::Timestamp;
 
 use super::epoch::Epoch;
-use super::{Claim, Health, Ledger, LedgerError, Namespace, Reservation, Reserve, Settlement, Spent, State};
+use super::{
+    Answer, Claim, Entry as Known, Fate, Health, Lapsed, Ledger, LedgerError, Namespace, RETENTION_MS, Reservation,
+    Reserve, Retry, Settlement, Slot, Spent, Standing, State,
+};
 
-/// How long a token is remembered: lifetime 120 s + leeway 5 s + twice the largest clock
-/// difference 30 s, and a margin. Measured on the monotonic clock, so that no step of the wall
-/// clock brings a token back.
-const RETENTION_MS: i64 = 300_000;
 /// Expired entries that one reservation clears away at most: it never pays for a flood before it.
 const CLEARED_PER_STEP: usize = 8;
 const SHARDS: usize = 64;
@@ -47,8 +48,8 @@ struct Shard {
 
 struct Held {
     state: State,
-    nonce: u128,
     first: TraceId,
+    retry: Option<Retry>,
     since: Monotonic,
 }
 
@@ -85,8 +86,8 @@ impl MemoryLedger {
             return Err(LedgerError::Quarantine { retry_after_s });
         }
         let now = self.clock.monotonic();
-        let key = (claim.namespace, claim.jti.as_u128());
-        let mut shard = self.shard(claim.jti).ok_or(LedgerError::Full)?.lock();
+        let key = (claim.slot.namespace, claim.slot.jti.as_u128());
+        let mut shard = self.shard(claim.slot.jti).ok_or(LedgerError::Full)?.lock();
         self.len.fetch_sub(shard.clear_expired(now), Ordering::Relaxed);
         match shard.entries.entry(key) {
             Entry::Occupied(held) => Ok(held.get().answer()),
@@ -95,31 +96,32 @@ impl MemoryLedger {
                     self.len.fetch_sub(1, Ordering::Relaxed);
                     return Err(LedgerError::Full);
                 }
-                let nonce = uuid::Uuid::new_v4().as_u128();
-                free.insert(Held { state: State::Reserved, nonce, first: claim.trace, since: now });
+                free.insert(Held { state: State::Reserved, first: claim.trace, retry: claim.retry, since: now });
                 shard.expiry.push_back((now, key));
-                let Claim { namespace, jti, .. } = *claim;
-                Ok(Reserve::First(Reservation { namespace, store: claim.store.clone(), jti, nonce }))
+                let slot = claim.slot.clone();
+                Ok(Reserve::First(Reservation { slot, trace: claim.trace, purpose: None, counted: None, attempts: 1 }))
             }
         }
     }
 
-    fn settle_now(&self, reservation: &Reservation, how: Settlement) -> Result<(), LedgerError> {
-        let key = (reservation.namespace, reservation.jti.as_u128());
-        let mut shard = self.shard(reservation.jti).ok_or(LedgerError::Lost)?.lock();
+    fn settle_now(&self, reservation: &Reservation, how: Settlement) -> Result<Standing, LedgerError> {
+        let key = (reservation.slot.namespace, reservation.slot.jti.as_u128());
+        let mut shard = self.shard(reservation.slot.jti).ok_or(LedgerError::Lost)?.lock();
         let held = shard.entries.get_mut(&key).ok_or(LedgerError::Lost)?;
-        if held.nonce != reservation.nonce || held.state != State::Reserved {
+        if held.first != reservation.trace || held.state != State::Reserved {
             return Err(LedgerError::Lost);
         }
-        match how {
-            Settlement::Burned => held.state = State::Spent(Spent::Burned),
-            Settlement::Indeterminate => held.state = State::Spent(Spent::Indeterminate),
+        let spent = match how {
+            Settlement::Burned => Spent::Burned,
+            Settlement::Indeterminate => Spent::Indeterminate,
             Settlement::Released => {
                 shard.entries.remove(&key);
                 self.len.fetch_sub(1, Ordering::Relaxed);
+                return Ok(Standing::Unused);
             }
-        }
-        Ok(())
+        };
+        held.state = State::Spent(spent);
+        Ok(Standing::Spent(spent))
     }
 }
 
@@ -134,11 +136,12 @@ fn lock(data: &Path) -> Result<File, LockError> {
 }
 
 impl Held {
+    fn known(&self) -> Known {
+        Known { state: self.state, first: self.first, retry: self.retry }
+    }
+
     fn answer(&self) -> Reserve {
-        match self.state {
-            State::Spent(state) => Reserve::Spent { state, first: self.first },
-            State::Reserved | State::Unseen => Reserve::InFlight { first: self.first },
-        }
+        Reserve::Known(self.known())
     }
 }
 
@@ -166,13 +169,37 @@ impl Ledger for MemoryLedger {
         self.reserve_now(&claim)
     }
 
-    async fn settle(&self, reservation: Reservation, how: Settlement) -> Result<(), LedgerError> {
+    async fn settle(
+        &self,
+        reservation: Reservation,
+        how: Settlement,
+        _answer: Option<Answer>,
+    ) -> Result<Standing, LedgerError> {
         self.settle_now(&reservation, how)
     }
 
-    async fn state(&self, namespace: Namespace, _store: &StoreId, jti: Jti) -> Result<State, LedgerError> {
-        let shard = self.shard(jti).ok_or(LedgerError::Lost)?.lock();
-        Ok(shard.entries.get(&(namespace, jti.as_u128())).map_or(State::Unseen, |held| held.state))
+    async fn entry(&self, slot: &Slot) -> Result<Option<Known>, LedgerError> {
+        let shard = self.shard(slot.jti).ok_or(LedgerError::Lost)?.lock();
+        Ok(shard.entries.get(&(slot.namespace, slot.jti.as_u128())).map(Held::known))
+    }
+
+    async fn answer(&self, _slot: &Slot) -> Result<Option<Answer>, LedgerError> {
+        Ok(None)
+    }
+
+    async fn usage(&self, _store: &StoreId, _agent: &AgentId, issued: Timestamp) -> Result<Usage, LedgerError> {
+        if self.epoch.admits(issued) {
+            return Ok(Usage::default());
+        }
+        Err(LedgerError::Quarantine { retry_after_s: self.epoch.remaining_s(self.clock.now()).max(1) })
+    }
+
+    async fn abandon(&self, _lapsed: &Lapsed) -> Result<Fate, LedgerError> {
+        Ok(Fate::Unknown)
+    }
+
+    async fn lapsed(&self) -> Result<Vec<Lapsed>, LedgerError> {
+        Ok(Vec::new())
     }
 
     fn health(&self) -> Health {
@@ -182,80 +209,7 @@ impl Ledger for MemoryLedger {
             entries: self.len.load(Ordering::Relaxed),
             quarantine_s: self.epoch.remaining_s(self.clock.now()),
             shared: false,
+            exactly_once: true,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::contract::{self, Bench};
-    use super::*;
-    use crate::model::time::Timestamp;
-
-    struct Dir(PathBuf);
-
-    impl Dir {
-        fn new() -> Self {
-            let path = std::env::temp_dir().join(format!("permyx-ledger-{}", uuid::Uuid::new_v4()));
-            std::fs::create_dir_all(&path).unwrap();
-            Self(path)
-        }
-    }
-
-    impl Drop for Dir {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    fn bench(capacity: usize) -> (Dir, Bench<MemoryLedger>) {
-        let (dir, clock) = (Dir::new(), Clock::manual(Timestamp::of_seconds(1_800_000_000)));
-        let ledger = MemoryLedger::open(&dir.0, capacity, clock.clone(), 0).unwrap();
-        clock.advance(1000);
-        (dir, Bench { ledger: std::sync::Arc::new(ledger), clock })
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn keeps_the_ledger_contract() {
-        let (_dir, bench) = bench(1_000_000);
-        contract::all(&bench).await;
-    }
-
-    #[tokio::test]
-    async fn when_full_it_refuses_and_forgets_nothing() {
-        let (_dir, bench) = bench(2);
-        let (a, b, c) = (bench.claim(), bench.claim(), bench.claim());
-        let held = bench.first(&a).await;
-        bench.ledger.settle(held, Settlement::Burned).await.unwrap();
-        let _b = bench.first(&b).await;
-        assert_eq!(bench.ledger.reserve(c.clone()).await.unwrap_err(), LedgerError::Full);
-        assert!(matches!(bench.ledger.reserve(a).await, Ok(Reserve::Spent { .. })));
-        bench.clock.advance(RETENTION_MS);
-        assert_eq!(bench.ledger.health().entries, 2);
-    }
-
-    #[tokio::test]
-    async fn what_expired_makes_room_a_few_at_a_time() {
-        let (_dir, bench) = bench(1_000_000);
-        for _ in 0..5_000 {
-            let held = bench.first(&bench.claim()).await;
-            bench.ledger.settle(held, Settlement::Burned).await.unwrap();
-        }
-        bench.clock.advance(RETENTION_MS);
-        for _ in 0..2_500 {
-            let held = bench.first(&bench.claim()).await;
-            bench.ledger.settle(held, Settlement::Burned).await.unwrap();
-        }
-        assert!(bench.ledger.health().entries < 3_000, "{}", bench.ledger.health().entries);
-    }
-
-    #[test]
-    fn two_processes_never_share_a_memory_ledger() {
-        let dir = Dir::new();
-        let open = || MemoryLedger::open(&dir.0, 10, Clock::system(), 0);
-        let first = open().unwrap();
-        assert!(matches!(open(), Err(LockError::Taken(_))));
-        drop(first);
-        assert!(open().is_ok());
     }
 }

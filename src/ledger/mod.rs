@@ -4,141 +4,83 @@
 //! States: *(unseen)* → reserved → burned | indeterminate, or back to *(unseen)* by release.
 //! "Burned" is monotone: nothing turns a burned or indeterminate token back.
 
+pub mod entry;
 pub mod epoch;
+pub mod front;
 pub mod memory;
-
-#[cfg(test)]
-mod contract;
+pub mod redis;
+pub mod retry;
 
 use std::future::Future;
 
-use crate::model::ids::{Jti, StoreId, TraceId};
+use crate::decide::velocity::Usage;
+use crate::model::ids::{AgentId, StoreId};
 use crate::model::time::Timestamp;
 
+pub use entry::{
+    Answer, Busy, Claim, Digest, Entry, Fate, Lapsed, Namespace, Purpose, Reservation, Reserve, Retry, Settlement,
+    Slot, Spent, Standing, State,
+};
 use memory::MemoryLedger;
+use redis::{RedisLedger, Trouble};
 
-/// Whose memory a token is looked up in. Observing never spoils a token for enforcement.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Namespace {
-    Enforce,
-    Observe,
-}
-
-/// The wish to use a token.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    pub namespace: Namespace,
-    pub store: StoreId,
-    pub jti: Jti,
-    /// `iat` of the token: what was issued before the ledger may have forgotten is refused.
-    pub issued: Timestamp,
-    /// The call that wants it; told to those who come second.
-    pub trace: TraceId,
-}
-
-/// What a reservation attempt found.
-#[must_use]
-#[derive(Debug)]
-pub enum Reserve {
-    /// Nobody had it: it is ours until it is settled.
-    First(Reservation),
-    /// Reserved by another call and not settled yet.
-    InFlight { first: TraceId },
-    /// Burned, or sent with an unknown outcome: for good.
-    Spent { state: Spent, first: TraceId },
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Spent {
-    Burned,
-    Indeterminate,
-}
-
-/// The exclusive right to send one execution. It must be settled; dropped unsettled, the token
-/// stays reserved until it expires, which is safe and useless.
-#[must_use = "a reservation has to be settled"]
-#[derive(Debug)]
-pub struct Reservation {
-    namespace: Namespace,
-    store: StoreId,
-    jti: Jti,
-    /// Distinguishes this reservation from every other of the same token.
-    nonce: u128,
-}
-
-impl Reservation {
-    #[must_use]
-    pub fn jti(&self) -> Jti {
-        self.jti
-    }
-
-    #[must_use]
-    pub fn store(&self) -> &StoreId {
-        &self.store
-    }
-}
-
-/// How an execution ended (README decision 11).
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Settlement {
-    /// A complete answer came back.
-    Burned,
-    /// Not one byte was sent, or the merchant says that it executed nothing.
-    Released,
-    /// Something was sent and no complete answer came back.
-    Indeterminate,
-}
-
-impl Settlement {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Burned => "burned",
-            Self::Released => "released",
-            Self::Indeterminate => "indeterminate",
-        }
-    }
-}
-
-/// What a ledger remembers of a token.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum State {
-    Unseen,
-    Reserved,
-    Spent(Spent),
-}
+/// How long a token is remembered, in milliseconds: lifetime 120 s + leeway 5 s + twice the largest
+/// clock difference 30 s, and a margin. Never computed from `exp`: a fast clock here must not let
+/// the memory end before a slow clock elsewhere sees the token expire.
+pub const RETENTION_MS: i64 = 300_000;
 
 /// Why a ledger could not answer. Never a judgement: neither a replay nor a permission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LedgerError {
     #[error("the ledger holds as many live tokens as it may")]
     Full,
-    #[error("tokens issued before the ledger started are refused for {retry_after_s} s more")]
+    #[error("tokens issued before the ledger may have forgotten are refused for {retry_after_s} s more")]
     Quarantine { retry_after_s: u64 },
     #[error("the reservation is no longer the ledger's")]
     Lost,
+    #[error("{0}")]
+    Unavailable(Trouble),
     #[error("tokens are burned by the merchant's gateway (`ledger.single_instance`), not here")]
     Elsewhere,
 }
 
 /// Exactly-once over tokens.
 pub trait Ledger: Send + Sync {
-    /// Takes the token if nobody has it. After `First`, no other call of any process that shares
-    /// the ledger gets `First` for it, unless this one is settled as released.
+    /// Takes the token if nobody has it, its purpose is free and the order is within the limits.
+    /// After `First`, no other call of any process that shares the ledger gets `First` for it,
+    /// unless this one is settled as released.
     fn reserve(&self, claim: Claim) -> impl Future<Output = Result<Reserve, LedgerError>> + Send;
 
-    /// Records how the execution ended. `Lost` when the ledger no longer knows the reservation:
-    /// then nothing changed.
-    fn settle(&self, reservation: Reservation, how: Settlement)
-    -> impl Future<Output = Result<(), LedgerError>> + Send;
-
-    /// What is known of a token, without changing it.
-    fn state(
+    /// Records how the execution ended and keeps its answer, if one is given. `Lost` when the
+    /// ledger no longer knows the reservation: then nothing changed.
+    fn settle(
         &self,
-        namespace: Namespace,
+        reservation: Reservation,
+        how: Settlement,
+        answer: Option<Answer>,
+    ) -> impl Future<Output = Result<Standing, LedgerError>> + Send;
+
+    /// What is remembered of a token, without changing it.
+    fn entry(&self, slot: &Slot) -> impl Future<Output = Result<Option<Entry>, LedgerError>> + Send;
+
+    /// The answer that was kept with a burned token, if it still is.
+    fn answer(&self, slot: &Slot) -> impl Future<Output = Result<Option<Answer>, LedgerError>> + Send;
+
+    /// What was counted for an agent; and that a token issued at this time would be taken.
+    fn usage(
+        &self,
         store: &StoreId,
-        jti: Jti,
-    ) -> impl Future<Output = Result<State, LedgerError>> + Send;
+        agent: &AgentId,
+        issued: Timestamp,
+    ) -> impl Future<Output = Result<Usage, LedgerError>> + Send;
+
+    /// Settles as indeterminate a reservation of this process's earlier life, and says what became
+    /// of it, if it was settled before.
+    fn abandon(&self, lapsed: &Lapsed) -> impl Future<Output = Result<Fate, LedgerError>> + Send;
+
+    /// Settles as indeterminate what nobody settled within the lease, and tells each once: of all
+    /// processes that share the ledger, one is told. A bounded number for each call.
+    fn lapsed(&self) -> impl Future<Output = Result<Vec<Lapsed>, LedgerError>> + Send;
 
     /// Whether it can be burned here now, and what it remembers.
     fn health(&self) -> Health;
@@ -155,11 +97,26 @@ pub struct Health {
     pub quarantine_s: u64,
     /// True when other processes burn in the same ledger.
     pub shared: bool,
+    /// True where the loss of one server, or of this process, cannot bring a burned token back.
+    pub exactly_once: bool,
+}
+
+impl AnyLedger {
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn backend(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::Redis(_) => "redis",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
 }
 
 /// The ledger that the configuration chose.
 pub enum AnyLedger {
     Memory(MemoryLedger),
+    Redis(RedisLedger),
     /// One gateway holds all burning, and this process is not it.
     Elsewhere,
 }
@@ -168,33 +125,76 @@ impl Ledger for AnyLedger {
     async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.reserve(claim).await,
+            Self::Redis(ledger) => ledger.reserve(claim).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
 
-    async fn settle(&self, reservation: Reservation, how: Settlement) -> Result<(), LedgerError> {
+    async fn settle(
+        &self,
+        reservation: Reservation,
+        how: Settlement,
+        answer: Option<Answer>,
+    ) -> Result<Standing, LedgerError> {
         match self {
-            Self::Memory(ledger) => ledger.settle(reservation, how).await,
+            Self::Memory(ledger) => ledger.settle(reservation, how, answer).await,
+            Self::Redis(ledger) => ledger.settle(reservation, how, answer).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
 
-    async fn state(&self, namespace: Namespace, store: &StoreId, jti: Jti) -> Result<State, LedgerError> {
+    async fn entry(&self, slot: &Slot) -> Result<Option<Entry>, LedgerError> {
         match self {
-            Self::Memory(ledger) => ledger.state(namespace, store, jti).await,
+            Self::Memory(ledger) => ledger.entry(slot).await,
+            Self::Redis(ledger) => ledger.entry(slot).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
+        }
+    }
+
+    async fn answer(&self, slot: &Slot) -> Result<Option<Answer>, LedgerError> {
+        match self {
+            Self::Memory(ledger) => ledger.answer(slot).await,
+            Self::Redis(ledger) => ledger.answer(slot).await,
+            Self::Elsewhere => Err(LedgerError::Elsewhere),
+        }
+    }
+
+    async fn usage(&self, store: &StoreId, agent: &AgentId, issued: Timestamp) -> Result<Usage, LedgerError> {
+        match self {
+            Self::Memory(ledger) => ledger.usage(store, agent, issued).await,
+            Self::Redis(ledger) => ledger.usage(store, agent, issued).await,
+            // Not to be known here; the gateway counts.
+            Self::Elsewhere => Ok(Usage::default()),
+        }
+    }
+
+    async fn abandon(&self, lapsed: &Lapsed) -> Result<Fate, LedgerError> {
+        match self {
+            Self::Memory(ledger) => ledger.abandon(lapsed).await,
+            Self::Redis(ledger) => ledger.abandon(lapsed).await,
+            Self::Elsewhere => Ok(Fate::Unknown),
+        }
+    }
+
+    async fn lapsed(&self) -> Result<Vec<Lapsed>, LedgerError> {
+        match self {
+            Self::Memory(ledger) => ledger.lapsed().await,
+            Self::Redis(ledger) => ledger.lapsed().await,
+            Self::Elsewhere => Ok(Vec::new()),
         }
     }
 
     fn health(&self) -> Health {
         match self {
             Self::Memory(ledger) => ledger.health(),
+            Self::Redis(ledger) => ledger.health(),
             Self::Elsewhere => Health {
                 backend: "elsewhere",
                 usable: Err(LedgerError::Elsewhere.to_string()),
                 entries: 0,
                 quarantine_s: 0,
                 shared: false,
+                exactly_once: false,
             },
         }
     }

@@ -25,6 +25,7 @@ pub enum EventKind {
     ExecutionIndeterminate,
     ExecutionExpired,
     ExecutionReplayDetected,
+    ExecutionRetried,
     ExecutionObserved,
     ExecutionBypassed,
     OrderObserved,
@@ -36,13 +37,14 @@ pub enum EventKind {
     AgentKeyRevoked,
     RevocationAdded,
     RevocationLifted,
+    LedgerEpochChanged,
     EvidenceGap,
     SystemStarted,
     SystemStopped,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ExecutionAuthorized,
         Self::ExecutionDenied,
         Self::ExecutionReserved,
@@ -51,6 +53,7 @@ impl EventKind {
         Self::ExecutionIndeterminate,
         Self::ExecutionExpired,
         Self::ExecutionReplayDetected,
+        Self::ExecutionRetried,
         Self::ExecutionObserved,
         Self::ExecutionBypassed,
         Self::OrderObserved,
@@ -62,6 +65,7 @@ impl EventKind {
         Self::AgentKeyRevoked,
         Self::RevocationAdded,
         Self::RevocationLifted,
+        Self::LedgerEpochChanged,
         Self::EvidenceGap,
         Self::SystemStarted,
         Self::SystemStopped,
@@ -79,6 +83,7 @@ impl EventKind {
             Self::ExecutionIndeterminate => "execution.indeterminate",
             Self::ExecutionExpired => "execution.expired",
             Self::ExecutionReplayDetected => "execution.replay_detected",
+            Self::ExecutionRetried => "execution.retried",
             Self::ExecutionObserved => "execution.observed",
             Self::ExecutionBypassed => "execution.bypassed",
             Self::OrderObserved => "order.observed",
@@ -90,6 +95,7 @@ impl EventKind {
             Self::AgentKeyRevoked => "agent_key.revoked",
             Self::RevocationAdded => "revocation.added",
             Self::RevocationLifted => "revocation.lifted",
+            Self::LedgerEpochChanged => "ledger.epoch_changed",
             Self::EvidenceGap => "evidence.gap",
             Self::SystemStarted => "system.started",
             Self::SystemStopped => "system.stopped",

@@ -37,6 +37,9 @@ mod once;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]
 mod policy_reload;
+/// Retries, and what becomes of them.
+#[cfg(feature = "gateway")]
+mod retry;
 /// The kill switch: in every process that should know, within a second.
 mod revoke;
 /// The sandbox merchant, over real connections.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use permyx::decide::policy::Policy;
+use permyx::decide::velocity::Usage;
 use permyx::decide::{Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
 use permyx::model::intent::{Intent, Quantity, sku_hash};
@@ -176,7 +177,7 @@ fn judge(token: &str, ring: &KeyRing) -> (&'static str, Option<String>) {
         policy: &Policy::observing(store.clone()),
         listing: Listing::NoCatalog,
         revoked: None,
-        orders_last_hour: 0,
+        counted: Usage::default(),
         now: NOW,
     };
     match decide(&question, Facts::NotVisible) {

@@ -14,11 +14,11 @@ use permyx::keystore::agent_file::ApiKeyStore;
 use permyx::keystore::agents::{Allowance, ApiKey, ApiKeys, Enrolment, Role, Terms};
 use permyx::keystore::signing::SigningStore;
 use permyx::ledger::AnyLedger;
+use permyx::ledger::front::Front;
 use permyx::ledger::memory::MemoryLedger;
 use permyx::model::ids::StoreId;
 use permyx::model::time::Timestamp;
 use permyx::quota::allowance::Allowances;
-use permyx::quota::velocity::Velocity;
 use permyx::reload::Reloaded;
 use permyx::revocation::KillSwitch;
 use permyx::telemetry::metrics::Metrics;
@@ -182,13 +182,13 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
     Authority {
         clock: clock.clone(),
         ledger: if setup.burns { AnyLedger::Memory(ledger()) } else { AnyLedger::Elsewhere },
+        front: Front::default(),
         evidence: Arc::new(Spool::open(options, clock.clone(), metrics.clone()).unwrap()),
         keys: Arc::new(Reloaded::new(KeyRing::of_set(issuer.published()).0)),
         issuer: Some(Arc::new(Reloaded::new(issuer))),
         policies: Arc::new(PolicyBook::open(policies, clock.clone(), metrics.clone()).unwrap()),
         metrics,
         catalog: Arc::new(Catalog::open(&dir.path().join("catalog")).unwrap()),
-        velocity: Velocity::default(),
         revocations: Arc::new(revocations),
         unknown_key: Arc::default(),
     }
@@ -228,7 +228,7 @@ pub fn refused(answer: &Answer, status: u16, code: &str) -> Value {
     common(answer);
     assert!(!body["error"]["message"].as_str().unwrap().is_empty());
     assert_eq!((&body["allowed"], &body["tokenConsumed"]), (&json!(false), &json!(false)));
-    let judged = matches!(status, 403 | 429) && code != "FORBIDDEN";
+    let judged = matches!(status, 403 | 422 | 429) && code != "FORBIDDEN";
     assert_eq!(body["reasonCode"], if judged { json!(code) } else { Value::Null });
     body
 }

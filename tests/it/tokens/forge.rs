@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use permyx::decide::policy::Policy;
+use permyx::decide::velocity::Usage;
 use permyx::decide::{Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
 use permyx::model::intent::{Intent, Quantity};
@@ -194,7 +195,7 @@ pub fn answer_in(store: &str, token: &str, now: Timestamp) -> &'static str {
         policy: &policy,
         listing: Listing::NoCatalog,
         revoked: None,
-        orders_last_hour: 0,
+        counted: Usage::default(),
         now,
     };
     match decide(&question, Facts::Known(&cart())) {

@@ -1,0 +1,152 @@
+//! The books of one execution: what it passed with, what is kept of its answer, and the one entry
+//! that says how it ended.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
+
+use crate::authority::execute::{Clearance, Ending, TokenState};
+use crate::authority::{Authority, Call};
+use crate::ledger::{Answer, Settlement};
+use crate::model::json::read_object;
+use crate::protocol::extract::{self, OrderFacts};
+use crate::protocol::outcome::Outcome;
+use crate::token::verify::Verified;
+
+use super::route::Route;
+use super::wire::{AnswerFault, AnswerHead};
+
+/// As much of an answer is kept to read the order from; longer answers are settled without it.
+const COPY_MAX: usize = 64 * 1024;
+/// The fields that are kept with an answer: those that say how its body is to be read.
+const KEPT: [&str; 4] = ["content-type", "content-encoding", "content-language", "location"];
+
+/// What a request may pass with.
+#[expect(clippy::large_enum_variant, reason = "one for a request, moved a few times")]
+pub enum Ticket {
+    /// Judged and reserved: it has to be settled.
+    Cleared(Clearance),
+    /// Observed only, or let through by the policy during an outage; already recorded as such.
+    Unjudged,
+}
+
+/// See the module. Whoever settles first writes the entry. Dropped unsettled (a fault of ours, at a
+/// moment that nobody knows) it is settled as unknown.
+pub struct Books {
+    authority: Arc<Authority>,
+    call: Call,
+    route: Arc<Route>,
+    token: Option<Verified>,
+    /// Taken when the execution is settled.
+    ticket: Mutex<Option<Ticket>>,
+}
+
+impl Books {
+    #[must_use]
+    pub fn open(
+        authority: Arc<Authority>,
+        call: Call,
+        route: Arc<Route>,
+        token: Option<Verified>,
+        ticket: Ticket,
+    ) -> Self {
+        Self { authority, call, route, token, ticket: Mutex::new(Some(ticket)) }
+    }
+
+    pub(super) fn authority(&self) -> &Arc<Authority> {
+        &self.authority
+    }
+
+    pub(super) fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Records how it ended, the first time it is called. Says where the token stands, if there
+    /// was one to settle.
+    pub(super) async fn settle(&self, ending: &Ending, answer: Option<Answer>) -> Option<TokenState> {
+        let Self { authority, call, token, ticket, .. } = self;
+        let ticket = ticket.lock().take();
+        match (ticket, token) {
+            (Some(Ticket::Cleared(clearance)), Some(token)) => {
+                Some(authority.settle(call, token, clearance, ending, answer).await)
+            }
+            (Some(_), token) => {
+                authority.observe_order(call, token.as_ref(), ending);
+                None
+            }
+            (None, _) => None,
+        }
+    }
+}
+
+impl Drop for Books {
+    fn drop(&mut self) {
+        let (ticket, token) = (self.ticket.get_mut().take(), self.token.take());
+        let (Some(Ticket::Cleared(clearance)), Some(token)) = (ticket, token) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (authority, call) = (self.authority.clone(), self.call.clone());
+        runtime.spawn(async move {
+            let ending = Ending {
+                settlement: Settlement::Indeterminate,
+                status: None,
+                cause: "internal_error".into(),
+                order: OrderFacts::default(),
+                client_gone: false,
+            };
+            let _ = authority.settle(&call, &token, clearance, &ending, None).await;
+        });
+    }
+}
+
+/// What is kept of an answer, to judge it and to give it again.
+pub(super) struct AnswerCopy {
+    status: u16,
+    encoded: bool,
+    /// `Some` where a retry may ask for the answer.
+    headers: Option<Vec<(String, String)>>,
+    /// `None` once it grew beyond [`COPY_MAX`].
+    body: Option<BytesMut>,
+}
+
+impl AnswerCopy {
+    pub(super) fn of(head: &AnswerHead, keeps_answer: bool) -> Self {
+        let encoded = head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
+        let text = |name: &&str| Some(((*name).to_owned(), String::from_utf8(head.header(name)?.to_vec()).ok()?));
+        let headers = keeps_answer.then(|| KEPT.iter().filter_map(text).collect());
+        Self { status: head.status, encoded, headers, body: Some(BytesMut::new()) }
+    }
+
+    pub(super) fn keep(&mut self, piece: &Bytes) {
+        match &mut self.body {
+            Some(copy) if copy.len() + piece.len() <= COPY_MAX => copy.extend_from_slice(piece),
+            copy => *copy = None,
+        }
+    }
+
+    pub(super) fn is_too_long(&self) -> bool {
+        self.body.is_none()
+    }
+
+    /// The whole answer, where it is to be kept and not too long.
+    pub(super) fn kept(self) -> Option<Answer> {
+        Some(Answer { status: self.status, headers: self.headers?, body: self.body?.freeze() })
+    }
+
+    pub(super) fn ending(&self, route: &Route, fault: Option<AnswerFault>, client_gone: bool) -> Ending {
+        let body = self.body.as_ref().filter(|_| !self.encoded && fault.is_none());
+        let body = body.and_then(|copy| read_object(copy).ok());
+        let outcome = route.preset.outcomes.judge(self.status, body.as_ref());
+        let order = match (&body, outcome) {
+            (Some(body), Outcome::Committed | Outcome::Pending) => extract::order(&route.preset, body),
+            _ => OrderFacts::default(),
+        };
+        let (settlement, cause) = match (fault, outcome) {
+            (Some(_), _) => (Settlement::Burned, "answer_truncated"),
+            (None, Outcome::NotExecuted) => (Settlement::Released, outcome.as_str()),
+            (None, _) if self.encoded => (Settlement::Burned, "answer_encoded"),
+            (None, _) => (Settlement::Burned, outcome.as_str()),
+        };
+        Ending { settlement, status: Some(self.status), cause: cause.into(), order, client_gone }
+    }
+}

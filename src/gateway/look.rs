@@ -1,0 +1,102 @@
+//! A look at the head of a request: whose route it is, and what it says before its body is read.
+
+use std::sync::Arc;
+
+use pingora::http::RequestHeader;
+use pingora::proxy::Session;
+
+use crate::authority::policies::Policies;
+use crate::authority::retry::IdempotencyKey;
+use crate::decide::policy::Mode;
+use crate::detect::{self, AgentSignal};
+use crate::model::ids::TraceId;
+use crate::protocol::deny::Refusal;
+
+use super::route::{Route, Step};
+use super::{Gateway, canonical, head};
+
+/// What the head of a request says, before its body is read.
+pub(super) struct Looked {
+    pub(super) step: Option<Step>,
+    pub(super) token: Result<Option<String>, Refusal>,
+    pub(super) retry: Result<Retrying, Refusal>,
+    pub(super) signal: AgentSignal,
+    pub(super) oddity: Option<&'static str>,
+}
+
+/// What a request says of an earlier one.
+#[derive(Default)]
+pub(super) struct Retrying {
+    pub(super) key: Option<IdempotencyKey>,
+    pub(super) confirmed: Option<TraceId>,
+    /// Method and canonical target, where there is a key to compare them for.
+    pub(super) line: String,
+}
+
+impl Retrying {
+    fn read(request: &RequestHeader, path: &str) -> Result<Self, Refusal> {
+        let key = IdempotencyKey::sent(request.headers.get_all("idempotency-key"))?;
+        let query = request.uri.query().unwrap_or_default();
+        let line = key.as_ref().map_or_else(String::new, |_| format!("{} {path}?{query}", request.method));
+        Ok(Self { key, confirmed: head::confirmed(&request.headers)?, line })
+    }
+}
+
+impl Gateway {
+    /// Reads the head. Ambiguity is refused where something is enforced on this host.
+    pub(super) fn look(&self, session: &Session, policies: &Policies) -> Result<Looked, Refusal> {
+        let request = session.req_header();
+        let headers = &request.headers;
+        head::well_formed(headers, request.version == http::Version::HTTP_11)?;
+        let host = head::host_name(headers);
+        if host.is_empty() && self.routes.by_host() {
+            return Err(Refusal::malformed(400, "Host", "say which host this is for"));
+        }
+        let raw = session.to_h1_raw();
+        let target = canonical::target(request_target(&raw));
+        let strict = self.routes.on_host(&host).any(|route| mode_of(policies, route) == Mode::Enforce);
+        if strict {
+            head::unambiguous(&raw, headers)?;
+            method_is_plain(request.method.as_str())?;
+            let case = self
+                .routes
+                .is_case_variant(&host, &target.path)
+                .then_some("the path differs from a guarded one in case");
+            if let Some(why) = target.oddity.or(case) {
+                return Err(Refusal::malformed(400, "path", format!("send the path in its canonical form: {why}")));
+            }
+        }
+        let step = self.routes.find(&host, request.method.as_str(), &target.path);
+        let enforced_elsewhere = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
+        if step.is_none() && self.routes.elsewhere(&host, &target.path).any(enforced_elsewhere) {
+            // The server behind may be the same: another name for it is no way around its guard.
+            return Err(Refusal::malformed(421, "Host", "this path is guarded, and not served under this host name"));
+        }
+        if step.as_ref().is_some_and(|step| mode_of(policies, &step.route) == Mode::Enforce) {
+            head::guardable(headers)?;
+        }
+        let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
+        let signal = detect::signal(user_agent, headers.contains_key("signature-agent"));
+        let retry = Retrying::read(request, &target.path);
+        Ok(Looked { step, token: head::token(headers), retry, signal, oddity: target.oddity })
+    }
+}
+
+fn mode_of(policies: &Policies, route: &Route) -> Mode {
+    policies.of(&route.store).route(&route.name).mode
+}
+
+/// The target exactly as it stood in the request line.
+fn request_target(raw: &[u8]) -> &[u8] {
+    raw.split(|b| *b == b' ').nth(1).unwrap_or_default()
+}
+
+fn method_is_plain(method: &str) -> Result<(), Refusal> {
+    if method.eq_ignore_ascii_case("TRACE") {
+        return Err(Refusal::malformed(405, "method", "TRACE is not served here"));
+    }
+    if method.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Ok(());
+    }
+    Err(Refusal::malformed(400, "method", "methods are written in capitals"))
+}
