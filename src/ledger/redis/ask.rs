@@ -31,18 +31,22 @@ pub(super) struct Unavailable {
     error: LedgerError,
     /// True when the command may have been carried out all the same.
     pub(super) may_have_happened: bool,
+    /// Sendings that were never answered, and may still arrive.
+    pub(super) unanswered: u32,
 }
 
 impl Unavailable {
     pub(super) fn quarantine(epoch: &Epoch, now: Timestamp) -> Self {
         let error = LedgerError::Quarantine { retry_after_s: epoch.remaining_s(now).max(1) };
-        Self { error, may_have_happened: false }
+        Self { error, may_have_happened: false, unanswered: 0 }
     }
 }
 
 impl From<Trouble> for Unavailable {
     fn from(trouble: Trouble) -> Self {
-        Self { error: LedgerError::Unavailable(trouble), may_have_happened: trouble.may_have_happened() }
+        let may_have_happened = trouble.may_have_happened();
+        let unanswered = u32::from(may_have_happened && trouble != Trouble::TooFewReplicas);
+        Self { error: LedgerError::Unavailable(trouble), may_have_happened, unanswered }
     }
 }
 
@@ -128,22 +132,21 @@ impl Shared {
     ) -> Result<Asked<Value>, Unavailable> {
         let begun = Instant::now();
         let until = begun + self.options.deadline;
-        let (mut sendings, mut detours, mut doubtful) = (0, 0, 0);
+        let (mut sendings, mut detours, mut unanswered) = (0, 0, 0);
         loop {
             let found = match self.fleet.node(store, until).await {
                 Ok(node) => node.line(until).await.map(|held| (node, held)),
                 Err(trouble) => Err(trouble),
             };
-            let (node, held) = found.map_err(|trouble| self.failed(trouble, doubtful > 0))?;
+            let (node, held) = found.map_err(|trouble| self.failed(trouble, unanswered))?;
             sendings += 1;
             // The first has less than half of the time, so that the second has the rest.
             let patience = until.saturating_duration_since(Instant::now());
             let patience = if sendings < SENDINGS_MAX { patience.min(self.options.deadline * 2 / 5) } else { patience };
             let trouble = match exchange(&held.line, &build(&held.line.server.mark), replicas, patience).await {
-                Ok(reply) => return Ok(Asked { reply, attempts: doubtful + 1 }),
+                Ok(reply) => return Ok(Asked { reply, attempts: unanswered + 1 }),
                 Err(trouble) => trouble,
             };
-            doubtful += u32::from(trouble.may_have_happened());
             if trouble.breaks_connection() {
                 node.broken(&held);
             }
@@ -151,8 +154,9 @@ impl Shared {
             (detours, sendings) = if detour { (detours + 1, sendings - 1) } else { (detours, sendings) };
             let give_up = !trouble.worth_another_attempt() || sendings >= SENDINGS_MAX || detours >= DETOURS_MAX;
             if give_up || Instant::now() >= until {
-                return Err(self.failed(trouble, doubtful > 0));
+                return Err(self.failed(trouble, unanswered));
             }
+            unanswered += Unavailable::from(trouble).unanswered;
             match trouble {
                 Trouble::Moved => self.fleet.moved(until).await,
                 Trouble::NoScript => _ = self.teach(&held.line, until).await,
@@ -168,10 +172,12 @@ impl Shared {
         Ok(())
     }
 
-    fn failed(&self, trouble: Trouble, may_have_happened: bool) -> Unavailable {
+    /// `before`: sendings before this one that were never answered.
+    fn failed(&self, trouble: Trouble, before: u32) -> Unavailable {
         self.metrics.ledger_errors.with_label_values(&[trouble.as_str()]).inc();
-        let Unavailable { error, may_have_happened: this_one } = Unavailable::from(trouble);
-        Unavailable { error, may_have_happened: may_have_happened || this_one }
+        let this = Unavailable::from(trouble);
+        let unanswered = before + this.unanswered;
+        Unavailable { may_have_happened: this.may_have_happened || unanswered > 0, unanswered, ..this }
     }
 }
 

@@ -156,7 +156,8 @@ impl Shared {
             Ok(asked) => asked,
             Err(unavailable) => {
                 if unavailable.may_have_happened {
-                    self.unsettled.push(self.reservation(claim, 2), Settlement::Released, None);
+                    let given_up = self.reservation(claim, unavailable.unanswered + 1);
+                    self.unsettled.push(given_up, Settlement::Released, None);
                 }
                 return Err(unavailable);
             }

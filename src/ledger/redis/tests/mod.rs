@@ -1,58 +1,18 @@
 //! Against a real server, started here on a free port.
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod server;
+mod topologies;
+
 use std::time::Duration;
 
 use super::*;
 use crate::ledger::contract;
 use crate::ledger::{Digest, Purpose, Retry, State};
 use crate::model::ids::Jti;
+use server::Server;
 
 /// Between two looks at a server that starts.
 const POLL: Duration = Duration::from_millis(10);
-
-/// A server of its own; it ends with the value.
-struct Server {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Server {
-    fn start(more: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = run(dir.path(), port, more);
-        let server = Self { child, port, _dir: dir };
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::park_timeout(POLL);
-        }
-        server
-    }
-}
-
-fn run(dir: &Path, port: u16, more: &[&str]) -> Child {
-    let port = port.to_string();
-    let mut command = Command::new("redis-server");
-    command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"]).arg(dir);
-    command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("redis-server is needed: apt-get install redis-server")
-}
-
-impl Server {
-    fn client(&self) -> redis::Connection {
-        redis::Client::open(("127.0.0.1", self.port)).unwrap().get_connection().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn options(port: u16) -> RedisOptions {
     let access = Access {
