@@ -1,10 +1,10 @@
 //! A real UCP merchant, started for one test, and the steps of a purchase from it.
 
-use permyx::model::ids::Jti;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use permyx::model::ids::Jti;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Connection, request_to};
