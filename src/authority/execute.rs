@@ -136,7 +136,6 @@ impl Authority {
         if call.rules.mode == Mode::Enforce {
             self.record(&settled_event(call, token, ending, settled).at(self.clock.now()));
         }
-        self.observe_order(call, Some(token), ending);
         if let (Ok(Standing::Spent(Spent::Burned)), Some(mark), Mode::Enforce) =
             (settled, clearance.mark, call.rules.mode)
         {

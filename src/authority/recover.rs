@@ -9,13 +9,30 @@ use crate::ledger::redis::Notice;
 use crate::ledger::{Fate, Lapsed, Ledger, Namespace, Slot};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::TraceId;
+use crate::token::verify::Verified;
 
-use super::Authority;
+use super::{Authority, Call};
 
 /// Between two attempts to ask a ledger that does not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 /// After it a reservation has lapsed, and a ledger that forgot it proves nothing.
 const LAPSED_S: i64 = 270;
+
+impl Call {
+    /// The reservation of this call, as one that was left behind.
+    #[must_use]
+    pub fn unsettled(&self, token: &Verified) -> Unsettled {
+        Unsettled {
+            store: self.store.clone(),
+            jti: token.jti(),
+            trace: self.trace,
+            agent: Some(token.agent().clone()),
+            route: self.route.as_deref().map(Into::into),
+            stage: self.stage.as_str(),
+            since: self.now,
+        }
+    }
+}
 
 impl Authority {
     /// Settles what this process left behind when it was killed. Waits for the ledger.

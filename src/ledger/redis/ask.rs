@@ -11,6 +11,7 @@ use super::super::epoch::Epoch;
 use super::line::{Line, parsed};
 use super::scripts::Script;
 use super::text::{self, Keys};
+use super::vet::CLOCK_OFF_MAX_MS;
 use super::{EPOCH_HEALTHY_MS, Notice, RETENTION_MS, SKEW_S, Shared, Trouble};
 
 /// How often a command is sent at most: the second time because the first may be lost.
@@ -86,11 +87,14 @@ impl Shared {
         let (now, id) = (self.clock.now().millis(), uuid::Uuid::new_v4().simple().to_string());
         let build = |mark: &str| {
             let mut call = Script::Epoch.call(keys.iter());
-            call.arg(mark).arg(now).arg(&id).arg(EPOCH_HEALTHY_MS).arg(RETENTION_MS);
+            call.arg(mark).arg(now).arg(&id).arg(EPOCH_HEALTHY_MS).arg(RETENTION_MS).arg(CLOCK_OFF_MAX_MS);
             call
         };
         let Asked { reply, .. } = self.ask(store, build, 0).await?;
         let [epoch, cause] = reply.as_slice() else { return Err(Trouble::Garbled.into()) };
+        if cause == "clock" {
+            return Err(Trouble::Unsafe.into());
+        }
         let started = text::epoch_started_ms(epoch).ok_or(Trouble::WrongType)?;
         self.epochs.lock().insert(store.clone(), started);
         let cause = match cause.as_str() {

@@ -7,7 +7,7 @@ use super::Durability;
 /// Oldest server whose scripts say beforehand what they may not do.
 const VERSION_MIN: (u32, u32) = (7, 0);
 /// Largest difference between its clock and ours.
-const CLOCK_OFF_MAX_MS: i64 = 5000;
+pub(super) const CLOCK_OFF_MAX_MS: i64 = 5000;
 
 /// Which server this is, and which history of data it has. Either changes when it may have
 /// forgotten.

@@ -155,6 +155,20 @@ async fn a_flush_brings_no_token_back() {
     assert!(bench.ledger.health().quarantine_s > 0);
 }
 
+/// An epoch with more time left than it was given: what is written by such a clock is forgotten
+/// once the clock is right again.
+#[tokio::test]
+async fn a_server_whose_clock_stepped_back_begins_an_epoch() {
+    let server = seasoned();
+    let bench = Bench::open(options(server.port));
+    bench.usable().await;
+    let old = || Claim { issued: bench.clock.now(), ..bench.claim() };
+    let _reserved = bench.first(&old()).await;
+    let mut plain = server.client();
+    redis::cmd("PEXPIRE").arg(Keys(&store()).epoch()).arg(RETENTION_MS + 60_000).exec(&mut plain).unwrap();
+    assert!(matches!(bench.ledger.reserve(old()).await, Err(LedgerError::Quarantine { .. })));
+}
+
 #[tokio::test]
 async fn what_is_wrong_with_a_server_is_told_with_its_fix() {
     let server = Server::start(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
