@@ -206,7 +206,7 @@ impl Authority {
                 Err(self.second(&slot, Again::of(&entry, retry.as_ref())).await)
             }
             Reserve::Busy(busy) => Err(Refused::Second(Second::from(busy))),
-            Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, &call.policy).into()),
+            Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, permit, &call.policy).into()),
         }
     }
 
@@ -214,7 +214,7 @@ impl Authority {
     /// sent and the reservation goes back.
     async fn record_reserved(&self, call: &Call, token: &Verified, clearance: Clearance) -> Result<Clearance, Refused> {
         let written = match call.rules.mode {
-            Mode::Enforce => self.evidence.append(&reserved_event(call, token, &clearance.permit)),
+            Mode::Enforce => self.evidence.append(&reserved_event(call, token, &clearance)),
             // Observing writes its one record itself, with what it found.
             Mode::Observe => return Ok(clearance),
         };
@@ -267,12 +267,15 @@ fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
     }
 }
 
-fn reserved_event(call: &Call, token: &Verified, permit: &Permit) -> Event {
+fn reserved_event(call: &Call, token: &Verified, clearance: &Clearance) -> Event {
     let mut event = call.event(EventKind::ExecutionReserved, Some(token));
     event.data.decision = Some("allowed");
-    if !permit.price_verified() {
-        event.data.cause = Some("price:unverified".into());
-    }
+    event.data.cause = match (clearance.permit.price_verified(), clearance.reservation.attempts()) {
+        (false, 1) => Some("price:unverified".into()),
+        (false, attempts) => Some(format!("price:unverified; ledger_attempts:{attempts}").into()),
+        (true, 1) => None,
+        (true, attempts) => Some(format!("ledger_attempts:{attempts}").into()),
+    };
     event
 }
 
