@@ -4,6 +4,7 @@
 use crate::decide::policy::Mode;
 use crate::decide::velocity::{Limits, Usage};
 use crate::decide::{self, Decision, Denial, Facts, Permit, Question};
+use crate::evidence::NOT_IN_LEDGER;
 use crate::ledger::front::Mark;
 use crate::ledger::retry::Again;
 use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Settlement, Spent, Standing, State};
@@ -16,7 +17,7 @@ use crate::protocol::extract::OrderFacts;
 use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::retry::{Asked, Second};
-use super::{Authority, Call, Refused};
+use super::{Authority, Call, Passage, Refused};
 
 /// Who presents the token.
 #[derive(Clone, Copy)]
@@ -193,6 +194,11 @@ impl Authority {
             confirmed: asked.confirmed,
             limits: if enforced { permit.limits() } else { Limits::default() },
             amount: permit.amount(),
+            // A call that passes unjudged all the same executes something nobody can tell of.
+            if_unanswered: match self.outage(call) {
+                Passage::Closed => Settlement::Released,
+                Passage::Bypass => Settlement::Indeterminate,
+            },
         };
         let started = self.clock.monotonic();
         let found = self.ledger.reserve(claim).await;
@@ -260,11 +266,18 @@ impl Authority {
     }
 }
 
-fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
-    match holder {
-        Holder::Agent(caller) if caller != permit.agent() => Err(Denial::by(ReasonCode::PolicyDenied, "token.subject")),
-        Holder::Agent(_) | Holder::Merchant => Ok(()),
+impl Holder<'_> {
+    /// Whether a token of this agent may be used.
+    pub(super) fn may_use(self, agent: &AgentId) -> bool {
+        match self {
+            Self::Agent(caller) => caller == agent,
+            Self::Merchant => true,
+        }
     }
+}
+
+fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
+    if holder.may_use(permit.agent()) { Ok(()) } else { Err(Denial::by(ReasonCode::PolicyDenied, "token.subject")) }
 }
 
 fn reserved_event(call: &Call, token: &Verified, clearance: &Clearance) -> Event {
@@ -293,7 +306,7 @@ fn settled_event(call: &Call, token: &Verified, ending: &Ending, settled: Result
     data.cause = Some(match settled {
         Ok(Standing::Spent(Spent::Unexecuted)) => format!("{}; the token stays spent", ending.cause).into(),
         Ok(_) => ending.cause.clone(),
-        Err(_) => format!("{}; not in the ledger", ending.cause).into(),
+        Err(_) => format!("{}{NOT_IN_LEDGER}", ending.cause).into(),
     });
     data.order_id = ending.order.id.clone().map(Into::into);
     event

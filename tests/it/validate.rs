@@ -3,7 +3,7 @@
 use permyx::keystore::agents::Role;
 use serde_json::{Value, json};
 
-use crate::support::plane::{Plane, Setup, VALIDATE, common, names, refused};
+use crate::support::plane::{Held, Plane, Setup, VALIDATE, common, names, refused};
 
 #[test]
 fn a_token_is_burned_once() {
@@ -175,4 +175,19 @@ fn a_lost_answer_is_told_again_to_whoever_has_the_key() {
     refused(&validate(&[], &other), 403, "REPLAY_DETECTED");
     let bad = validate(&["Idempotency-Key: "], &other);
     assert_eq!((bad.status, &bad.json()["member"]), (400, &json!("Idempotency-Key")));
+}
+
+/// Not even with the key, the token and the body of its owner.
+#[test]
+fn what_became_of_a_token_is_told_to_nobody_else() {
+    let plane = Plane::new();
+    let (owner, other) = (plane.agent(), plane.agent());
+    let token = plane.token(&owner);
+    let body = json!({ "storeId": "store-123", "executionToken": token }).to_string();
+    let validate = |held: &Held| plane.send("POST", VALIDATE, held, &["Idempotency-Key: o-1"], &body);
+    assert_eq!(validate(&owner).status, 200);
+    assert_eq!(refused(&validate(&other), 403, "POLICY_DENIED")["rule"], "token.subject");
+    let plain = plane.send("POST", VALIDATE, &other, &[], &body);
+    assert_eq!(refused(&plain, 403, "POLICY_DENIED")["rule"], "token.subject");
+    assert_eq!(validate(&owner).header("idempotent-replayed"), Some("true"));
 }

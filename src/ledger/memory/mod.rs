@@ -294,6 +294,10 @@ impl Ledger for MemoryLedger {
         Ok(self.lapsed_now())
     }
 
+    async fn told(&self, _lapsed: &Lapsed) -> Result<(), LedgerError> {
+        Ok(())
+    }
+
     fn health(&self) -> Health {
         Health {
             backend: "memory",

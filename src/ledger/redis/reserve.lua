@@ -50,7 +50,10 @@ local function counted(orders, sum, span)
     redis.call('ZREM', orders, unpack(old))
     redis.call('DECRBY', sum, string.format('%.0f', gone))
   end
-  return redis.call('ZCARD', orders), tonumber(redis.call('GET', sum) or '0')
+  local count = redis.call('ZCARD', orders)
+  -- Two keys may expire a moment apart: without orders there is no sum.
+  if count == 0 then redis.call('DEL', sum) end
+  return count, tonumber(redis.call('GET', sum) or '0')
 end
 
 local function count(orders, sum, span)

@@ -7,7 +7,7 @@ use super::Durability;
 /// Oldest server whose scripts say beforehand what they may not do.
 const VERSION_MIN: (u32, u32) = (7, 0);
 /// Largest difference between its clock and ours.
-pub(super) const CLOCK_OFF_MAX_MS: i64 = 5000;
+pub(super) const CLOCK_OFF_MAX_MS: i64 = 2000;
 
 /// Which server this is, and which history of data it has. Either changes when it may have
 /// forgotten.
@@ -100,9 +100,9 @@ mod tests {
             let told = with(from, to).unwrap_err().0;
             assert!(told.contains(fix), "{told}");
         }
-        assert!(vet(GOOD, Durability::Aof, -5001).unwrap_err().0.contains("NTP"));
+        assert!(vet(GOOD, Durability::Aof, -2001).unwrap_err().0.contains("NTP"));
         assert!(vet(GOOD, Durability::Replicas(2), 0).is_err());
-        assert!(vet(GOOD, Durability::Replicas(1), 5000).is_ok());
+        assert!(vet(GOOD, Durability::Replicas(1), 2000).is_ok());
         assert!(vet(&GOOD.replace("aof_enabled:1", "aof_enabled:0"), Durability::Async, 0).is_ok());
     }
 

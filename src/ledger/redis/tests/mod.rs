@@ -5,10 +5,12 @@ mod topologies;
 
 use std::time::Duration;
 
+use super::text::Keys;
 use super::*;
+use crate::decide::velocity::{Exceeded, Limits, Rule};
 use crate::ledger::contract;
-use crate::ledger::{Digest, Purpose, Retry, State};
-use crate::model::ids::Jti;
+use crate::ledger::{Busy, Digest, Namespace, Purpose, Retry, Spent, State};
+use crate::model::ids::{Jti, TraceId};
 use server::Server;
 
 /// Between two looks at a server that starts.
@@ -71,6 +73,7 @@ impl Bench {
             confirmed: None,
             limits: Limits::default(),
             amount: 100,
+            if_unanswered: Settlement::Released,
         }
     }
 
@@ -139,7 +142,7 @@ async fn a_flush_brings_no_token_back() {
     let server = Server::start(&[]);
     let mut bench = Bench::open(options(server.port));
     bench.usable().await;
-    let claim = Claim { issued: bench.clock.now().plus_seconds(6), ..bench.claim() };
+    let claim = Claim { issued: bench.clock.now().plus_seconds(8), ..bench.claim() };
     let held = bench.first(&claim).await;
     bench.ledger.settle(held, Settlement::Burned, None).await.unwrap();
     let mut plain = server.client();
@@ -147,7 +150,7 @@ async fn a_flush_brings_no_token_back() {
     redis::cmd("FLUSHALL").exec(&mut plain).unwrap();
     let again = Claim { trace: TraceId::random(), ..claim };
     match bench.ledger.reserve(again).await {
-        Err(LedgerError::Quarantine { retry_after_s }) => assert!((1..=6).contains(&retry_after_s)),
+        Err(LedgerError::Quarantine { retry_after_s }) => assert!((1..=9).contains(&retry_after_s)),
         other => panic!("{other:?}"),
     }
     let _first_epoch = bench.notices.recv().await;
@@ -213,4 +216,55 @@ async fn a_purpose_and_a_limit_are_kept_in_the_same_step() {
     assert_eq!(usage, Usage { orders_last_hour: 1, spent_last_hour: 100, spent_last_day: 100 });
     let dear = bench.ledger.reserve(Claim { purpose: None, amount: 151, ..claim() }).await.unwrap();
     assert!(matches!(dear, Reserve::Exceeded(Exceeded { rule: Rule::SpendPerDay, counted: 100, limit: 250 })));
+}
+
+/// Whoever waited for it is gone in the middle: nothing haunts the ledger afterwards, and what may
+/// still be on its way finds the token used.
+#[tokio::test]
+async fn a_reservation_that_nobody_waits_for_is_given_up() {
+    let server = seasoned();
+    let bench = Bench::open(options(server.port));
+    bench.usable().await;
+    let purpose = Some(Purpose(Digest::of(&[b"abandoned"])));
+    let (refused, passed) = (Claim { purpose, ..bench.claim() }, bench.claim());
+    let passed = Claim { if_unanswered: Settlement::Indeterminate, ..passed };
+    redis::cmd("CLIENT").arg("PAUSE").arg(60).arg("ALL").exec(&mut server.client()).unwrap();
+    for claim in [&refused, &passed] {
+        let waiting = bench.ledger.reserve(claim.clone());
+        assert!(tokio::time::timeout(Duration::from_millis(10), waiting).await.is_err());
+    }
+    for (claim, spent) in [(&refused, Spent::Unexecuted), (&passed, Spent::Indeterminate)] {
+        loop {
+            match bench.ledger.entry(&claim.slot).await {
+                Ok(Some(Entry { state: State::Spent(found), first, .. })) => {
+                    assert_eq!((found, first), (spent, claim.trace));
+                    break;
+                }
+                _ => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+    // Its purpose is free again.
+    let _ = bench.first(&Claim { purpose, ..bench.claim() }).await;
+}
+
+/// Whoever was told of a lapsed reservation may die before it tells: then another is told.
+#[tokio::test]
+async fn what_lapsed_is_told_until_somebody_has_told() {
+    let server = seasoned();
+    let lease = Duration::from_millis(200);
+    let bench = Bench::open(RedisOptions { lease, ..options(server.port) });
+    bench.usable().await;
+    let claim = bench.claim();
+    let _held = bench.first(&claim).await;
+    let expected = Lapsed { slot: claim.slot.clone(), trace: claim.trace };
+    let told = |found: Vec<Lapsed>| found.contains(&expected);
+    for _ in 0..2 {
+        tokio::time::sleep(lease + POLL).await;
+        assert!(told(bench.ledger.lapsed().await.unwrap()));
+        assert!(!told(bench.ledger.lapsed().await.unwrap()), "told twice within a lease");
+    }
+    bench.ledger.told(&expected).await.unwrap();
+    tokio::time::sleep(lease + POLL).await;
+    assert!(!told(bench.ledger.lapsed().await.unwrap()));
 }
