@@ -58,8 +58,16 @@ impl Shared {
         };
         let mut ghost = Ghost { shared: self, left: Some((claim.clone(), entry.clone(), self.effort())) };
         let reply = ghost.ask(build).await?;
-        let attempts = ghost.laid();
         let word = |n: usize| reply.get(n).map(String::as_str).unwrap_or_default();
+        let attempts = ghost.attempts();
+        match &mut ghost.left {
+            // The call is refused, and a first sending may still be on its way.
+            Some((claim, ..)) if attempts > 1 && !matches!(word(0), "first" | "known") => {
+                claim.if_unanswered = Settlement::Released;
+            }
+            // Whatever is still on its way finds the token used.
+            left => *left = None,
+        }
         match word(0) {
             "first" => Ok(Reserve::First(reservation(claim, attempts))),
             "known" => Ok(Reserve::Known(read_entry(word(1))?)),
@@ -280,9 +288,8 @@ impl Ghost<'_> {
         asked
     }
 
-    /// It was answered: how often it was asked for.
-    fn laid(&mut self) -> u32 {
-        self.left.take().map_or(1, |(_, _, effort)| effort.attempts())
+    fn attempts(&self) -> u32 {
+        self.left.as_ref().map_or(1, |(_, _, effort)| effort.attempts())
     }
 }
 
