@@ -1,6 +1,7 @@
 //! `POST /agents/v1/exec/validate`: a token is burned once, and only when everything else is right.
 
 use permyx::keystore::agents::Role;
+use permyx::token::keys::KeyRing;
 use serde_json::{Value, json};
 
 use crate::support::plane::{Held, Plane, Setup, VALIDATE, common, names, refused};
@@ -190,4 +191,29 @@ fn what_became_of_a_token_is_told_to_nobody_else() {
     let plain = plane.send("POST", VALIDATE, &other, &[], &body);
     assert_eq!(refused(&plain, 403, "POLICY_DENIED")["rule"], "token.subject");
     assert_eq!(validate(&owner).header("idempotent-replayed"), Some("true"));
+}
+
+/// A replay costs neither a signature check nor the ledger; a retry is always looked up, and a key
+/// that is no longer trusted says nothing.
+#[test]
+fn a_known_replay_is_refused_at_the_front() {
+    let plane = Plane::new();
+    let (agent, merchant) = (plane.agent(), plane.merchant());
+    let front = || plane.authority.metrics.ledger_operations.with_label_values(&["front", "reserve", "known"]).get();
+    let token = plane.token(&agent);
+    assert_eq!((plane.validate(&merchant, &token).status, front()), (200, 0));
+    for count in 1..=3 {
+        refused(&plane.validate(&merchant, &token), 403, "REPLAY_DETECTED");
+        assert_eq!(front(), count);
+    }
+    let body = json!({ "storeId": "store-123", "executionToken": token }).to_string();
+    let keyed = plane.send("POST", VALIDATE, &merchant, &["Idempotency-Key: late"], &body);
+    assert_eq!((refused(&keyed, 403, "REPLAY_DETECTED")["rule"].as_str(), front()), (Some("replay.other_key"), 3));
+    plane.authority.keys.replace(KeyRing::default());
+    refused(&plane.validate(&merchant, &token), 403, "INVALID_SIGNATURE");
+    let issuer = plane.authority.issuer.as_ref().unwrap().snapshot();
+    plane.authority.keys.replace(KeyRing::of_set(issuer.published()).0);
+    plane.clock.advance(126_000);
+    refused(&plane.validate(&merchant, &token), 403, "TOKEN_EXPIRED");
+    assert_eq!(front(), 3);
 }
