@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
+use redis::RedisResult;
+use redis::aio::MultiplexedConnection;
 use tokio::sync::mpsc;
 
 use crate::authority::revoke::revocation_event;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::evidence::Spool;
+use crate::ledger::redis::Door;
 use crate::model::ids::TraceId;
 use crate::reload;
 use crate::revocation::KillSwitch;
-use crate::revocation::shared::{self, Standalone};
+use crate::revocation::shared::{self, Connect, Pushes};
 use crate::telemetry::metrics::Metrics;
 
 use super::listen::BootError;
@@ -49,8 +52,22 @@ pub(super) fn kill_switch(
     Ok(switch)
 }
 
-/// Where the revocations of this configuration are shared with other hosts.
+/// Where the revocations of this configuration are shared with other hosts: in the ledger that they
+/// share.
 #[must_use]
-pub fn shared_revocations(_config: &Config) -> Option<Standalone> {
-    None
+pub fn shared_revocations(config: &Config) -> Option<SharedLedger> {
+    config.ledger.redis.clone().map(|options| SharedLedger(Door::to(options, shared::TAG)))
+}
+
+/// See [`shared_revocations`].
+pub struct SharedLedger(Door);
+
+impl Connect for SharedLedger {
+    type Connection = MultiplexedConnection;
+
+    async fn subscribed(&self, pushes: Pushes) -> RedisResult<MultiplexedConnection> {
+        let mut connection = self.0.open(shared::settings(pushes)).await?;
+        connection.subscribe(shared::CHANNEL).await?;
+        Ok(connection)
+    }
 }

@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::{AsyncConnectionConfig, Client, Msg, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult};
+use redis::aio::ConnectionLike;
+use redis::{AsyncConnectionConfig, Msg, PushInfo, PushKind, RedisError, RedisResult};
 use tokio::sync::mpsc;
 
 use crate::model::revocation::{Revocation, Subject};
 
 use super::KillSwitch;
 
+/// What both keys have in braces: the slot of a cluster that they are in.
+pub const TAG: &str = "revoked";
 /// Field: a subject. Value: its latest record as JSON. Both keys are in one slot of a cluster.
 pub const RECORDS: &str = "pxl:{revoked}";
 /// A word that is another one after every write.
@@ -61,20 +63,6 @@ pub trait Connect: Send + Sync {
     fn subscribed(&self, pushes: Pushes) -> impl Future<Output = RedisResult<Self::Connection>> + Send;
 }
 
-/// One Redis server.
-pub struct Standalone(Client);
-
-impl Standalone {
-    /// `redis://host:port`, or what else [`Client::open`] takes.
-    pub fn open(url: &str) -> RedisResult<Self> {
-        let client = Client::open(url)?;
-        let info = client.get_connection_info().clone();
-        // Version 3 of the protocol: messages and answers come over one connection.
-        let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        Client::open(info.set_redis_settings(settings)).map(Self)
-    }
-}
-
 /// What a connection is made with; its login has to ask for version 3 of the protocol.
 #[must_use]
 pub fn settings(pushes: Pushes) -> AsyncConnectionConfig {
@@ -82,16 +70,6 @@ pub fn settings(pushes: Pushes) -> AsyncConnectionConfig {
         .set_connection_timeout(Some(ANSWER))
         .set_response_timeout(Some(ANSWER))
         .set_push_sender(move |push| pushes.try_send(push))
-}
-
-impl Connect for Standalone {
-    type Connection = MultiplexedConnection;
-
-    async fn subscribed(&self, pushes: Pushes) -> RedisResult<MultiplexedConnection> {
-        let mut connection = self.0.get_multiplexed_async_connection_with_config(&settings(pushes)).await?;
-        connection.subscribe(CHANNEL).await?;
-        Ok(connection)
-    }
 }
 
 /// Exchanges records for as long as it is polled. While Redis does not answer, what was learned

@@ -4,6 +4,7 @@
 //! never taken for a replay, nor a lost burn for none.
 
 mod ask;
+mod door;
 mod find;
 mod fleet;
 mod line;
@@ -38,6 +39,7 @@ use super::{
     Reserve, Settlement, Slot, Spent, Standing,
 };
 use ask::{Asked, Unavailable};
+pub use door::Door;
 use fleet::Fleet;
 use line::parsed;
 pub use options::{Access, Address, Durability, Password, RedisOptions, Secret, Topology};

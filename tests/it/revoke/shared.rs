@@ -1,10 +1,13 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use permyx::boot::shared_revocations;
 use permyx::clock::Clock;
+use permyx::config::Config;
 use permyx::model::revocation::{Kind, Note, Subject};
 use permyx::revocation::KillSwitch;
-use permyx::revocation::shared::{CHANNEL, POLL, RECORDS, Standalone, VERSION, exchange_once, follow};
+use permyx::revocation::shared::{CHANNEL, Connect, POLL, RECORDS, VERSION, exchange_once, follow};
 use permyx::telemetry::metrics::Metrics;
 use redis::cmd;
 
@@ -33,7 +36,7 @@ impl Host {
         let switch = KillSwitch::open(dir.path(), Clock::system(), metrics.clone(), Box::new(|_| {})).unwrap();
         let switch = Arc::new(switch);
         switch.expect_others();
-        let following = tokio::spawn(follow(switch.clone(), Standalone::open(&redis.url()).unwrap()));
+        let following = tokio::spawn(follow(switch.clone(), door(redis)));
         Self { switch, metrics, following, dir }
     }
 
@@ -54,6 +57,12 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.following.abort();
     }
+}
+
+/// The way to the server that a configuration gives.
+fn door(redis: &Redis) -> impl Connect + 'static {
+    let text = format!("[ledger.redis]\nnodes = [\"{}\"]\n", redis.address());
+    shared_revocations(&Config::parse(&text, Path::new(".")).unwrap()).unwrap()
 }
 
 fn agent(id: &str) -> Subject {
@@ -184,6 +193,6 @@ async fn a_command_that_ends_is_told_before_it_does() {
     let metrics = Arc::new(Metrics::new().unwrap());
     let cli = KillSwitch::open(dir.path(), Clock::system(), metrics, Box::new(|_| {})).unwrap();
     cli.revoke(agent("ak_1"), Note::default(), Note::default()).unwrap();
-    exchange_once(&cli, &Standalone::open(&redis.url()).unwrap()).await.unwrap();
+    exchange_once(&cli, &door(&redis)).await.unwrap();
     until("the host refuses it", || host.is_revoked("ak_1")).await;
 }

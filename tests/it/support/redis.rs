@@ -24,6 +24,10 @@ impl Redis {
         Self { child: serve(&dir, address), address, dir }
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn url(&self) -> String {
         format!("redis://{}", self.address)
     }
