@@ -14,8 +14,9 @@ use super::text::{self, Keys};
 use super::vet::CLOCK_OFF_MAX_MS;
 use super::{EPOCH_HEALTHY_MS, Notice, RETENTION_MS, SKEW_S, Shared, Trouble};
 
-/// How often a command is sent at most: the second time because the first may be lost.
-const SENDINGS_MAX: u32 = 2;
+/// How often a command is sent at most: again because it may be lost. Two that are not answered take
+/// the whole deadline; more come only where connections break at once.
+const SENDINGS_MAX: u32 = 4;
 /// How often a call is begun anew because the server said what is missing: an epoch, a script, a
 /// key that moved.
 const DETOURS_MAX: u32 = 4;
@@ -162,7 +163,7 @@ impl Shared {
             sendings += 1;
             // The first has less than half of the time, so that the second has the rest.
             let patience = until.saturating_duration_since(Instant::now());
-            let patience = if sendings < SENDINGS_MAX { patience.min(self.options.deadline * 2 / 5) } else { patience };
+            let patience = if sendings == 1 { patience.min(self.options.deadline * 2 / 5) } else { patience };
             let trouble = match exchange(&held.line, &build(&held.line.server.mark), replicas, patience).await {
                 Ok(reply) => return Ok(reply),
                 Err(trouble) => trouble,
