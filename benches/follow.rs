@@ -53,7 +53,7 @@ fn main() {
     }
     spool.close().unwrap();
     let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
-    let followed = vec![Followed { dir: options.dir, consumed: Consumed::Released }];
+    let followed = vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
     let started = Instant::now();
     let follower = Follower::start(writer, followed, Clock::system(), metrics).unwrap();
     let mut seen = (0, started);

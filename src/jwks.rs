@@ -56,14 +56,16 @@ pub struct Jwks {
     pub unknown_key: Arc<Notify>,
     metrics: Arc<Metrics>,
     clock: Clock,
+    /// Oldest set whose keys are still trusted.
+    max_stale: Duration,
 }
 
 impl Jwks {
     /// Starts with an empty ring: nothing verifies until the first refresh.
     #[must_use]
-    pub fn new(source: Source, metrics: Arc<Metrics>, clock: Clock) -> Self {
+    pub fn new(source: Source, max_stale: Duration, metrics: Arc<Metrics>, clock: Clock) -> Self {
         let ring = Arc::new(Reloaded::new(KeyRing::default()));
-        Self { source, ring, unknown_key: Arc::default(), metrics, clock }
+        Self { source, ring, unknown_key: Arc::default(), metrics, clock, max_stale }
     }
 
     /// Reads the set once and takes its usable keys. On an error the ring stays as it is.
@@ -77,24 +79,31 @@ impl Jwks {
         Ok(())
     }
 
-    /// Refreshes at intervals and when an unknown key is presented. Runs until it is dropped.
+    /// Refreshes at intervals and when an unknown key is presented. Runs until it is dropped. A set
+    /// that was not confirmed for too long is trusted no more: what was revoked since is not known.
     pub async fn follow(&self) {
         let mut taken = self.clock.monotonic();
         loop {
             if self.ring.snapshot().is_empty() {
                 tokio::time::sleep(AT_FIRST).await;
             } else {
-                tokio::time::sleep(PAUSE).await;
+                let pause = PAUSE.min(self.max_stale / 4);
+                tokio::time::sleep(pause).await;
                 tokio::select! {
                     () = self.unknown_key.notified() => {}
-                    () = tokio::time::sleep(EVERY - PAUSE) => {}
+                    () = tokio::time::sleep(EVERY.min(self.max_stale / 2) - pause) => {}
                 }
             }
             match self.refresh().await {
                 Ok(()) => taken = self.clock.monotonic(),
                 Err(error) => tracing::warn!(%error, "key set not refreshed, the last good one stays"),
             }
-            self.metrics.jwks_age.set(self.clock.monotonic().seconds_since(taken));
+            let age_s = self.clock.monotonic().seconds_since(taken);
+            self.metrics.jwks_age.set(age_s);
+            if age_s > self.max_stale.as_secs_f64() && !self.ring.snapshot().is_empty() {
+                tracing::error!(age_s, "the key set was not confirmed for too long and is trusted no more");
+                self.ring.replace(KeyRing::default());
+            }
         }
     }
 

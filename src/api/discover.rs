@@ -128,7 +128,7 @@ pub(super) struct Compliance {
     permyx_protocol_version: Version,
     /// Every store is judged by a policy of its own.
     policy_scoped: bool,
-    /// Tokens are burned here, and no policy lets one pass while the ledger is out.
+    /// Tokens are burned here, no failover can bring one back, and no policy lets one pass while the ledger is out.
     replay_protected: bool,
     /// Tokens are burned here.
     tokens_burn_on_use: bool,
@@ -153,7 +153,7 @@ pub(super) async fn compliance(State(api): State<Arc<Api>>, request: Request) ->
             notes: now.notes(),
             permyx_protocol_version: version,
             policy_scoped: now.policy_scoped(),
-            replay_protected: now.burns.is_ok() && now.passing_on_outage == 0,
+            replay_protected: now.burns.is_ok() && now.exactly_once && now.passing_on_outage == 0,
             tokens_burn_on_use: now.burns.is_ok(),
             verification_explicit: now.keys_published,
         })
@@ -171,6 +171,8 @@ struct Now {
     keys_published: bool,
     /// What is wrong with the ledger, if it cannot burn.
     burns: Result<(), String>,
+    /// Nothing that the ledger's promise names can bring a burned token back.
+    exactly_once: bool,
     log_verified: bool,
     events_streaming: bool,
 }
@@ -181,6 +183,7 @@ impl Now {
         let policies = authority.policies.snapshot();
         let count = |is: &dyn Fn(&Policy) -> bool| policies.iter().filter(|policy| is(policy)).count();
         let beside = (api.beside)();
+        let ledger = authority.ledger.health();
         let issued = authority.issuer.as_ref().is_some_and(|issuer| !issuer.snapshot().published().keys.is_empty());
         Self {
             stores: policies.iter().count(),
@@ -195,7 +198,8 @@ impl Now {
             passing_on_outage: count(&|policy| policy.base().on_unavailable == OnUnavailable::AllowAndRecord),
             policies_current: authority.policies.last_error().is_none(),
             keys_published: issued,
-            burns: authority.ledger.health().usable,
+            exactly_once: ledger.exactly_once,
+            burns: ledger.usable,
             log_verified: beside.log == Log::Verified,
             events_streaming: beside.events == Events::Streaming,
         }
@@ -229,6 +233,9 @@ impl Now {
                 .then(|| "the newest policy files were refused; those before are in force".to_owned()),
             (!self.keys_published).then(|| "no verification key is published here".to_owned()),
             self.burns.as_ref().err().map(|why| format!("tokens are not burned here: {why}")),
+            (self.burns.is_ok() && !self.exactly_once).then(|| {
+                "a failover of the ledger may forget the newest burns (ledger.durability = \"async\")".to_owned()
+            }),
             (!self.log_verified).then(|| "the evidence log is not signed and verified".to_owned()),
             (!self.events_streaming).then(|| "no stream of events is served".to_owned()),
         ];

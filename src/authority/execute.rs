@@ -5,8 +5,9 @@ use crate::decide::policy::Mode;
 use crate::decide::velocity::{Limits, Usage};
 use crate::decide::{self, Decision, Denial, Facts, Permit, Question};
 use crate::evidence::Spool;
+use crate::ledger::front::Mark;
 use crate::ledger::retry::Again;
-use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Settlement, Spent, Standing};
+use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Settlement, Spent, Standing, State};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::AgentId;
 use crate::model::reason::ReasonCode;
@@ -33,6 +34,7 @@ pub enum Holder<'a> {
 pub struct Clearance {
     permit: Permit,
     reservation: Reservation,
+    mark: Option<Mark>,
 }
 
 impl Clearance {
@@ -111,7 +113,7 @@ impl Authority {
         };
         own_token(holder, &permit)?;
         let reservation = self.reserve(call, token, &permit, asked).await?;
-        self.record_reserved(call, token, Clearance { permit, reservation }).await
+        self.record_reserved(call, token, Clearance { permit, reservation, mark: asked.mark }).await
     }
 
     /// Records how a cleared execution ended, in the ledger and then in evidence, and keeps the
@@ -134,6 +136,11 @@ impl Authority {
             self.record(&settled_event(call, token, ending, settled).at(self.clock.now()));
         }
         self.observe_order(call, Some(token), ending);
+        if let (Ok(Standing::Spent(Spent::Burned)), Some(mark), Mode::Enforce) =
+            (settled, clearance.mark, call.rules.mode)
+        {
+            self.front.remember(mark, token, call.trace);
+        }
         match settled {
             Ok(Standing::Unused) => TokenState::Unused,
             Ok(Standing::Spent(spent)) => TokenState::Spent(spent),
@@ -182,7 +189,12 @@ impl Authority {
         self.count_reserve(&found, started);
         match found? {
             Reserve::First(reservation) => Ok(reservation),
-            Reserve::Known(entry) => Err(self.second(&slot, Again::of(&entry, retry.as_ref())).await),
+            Reserve::Known(entry) => {
+                if let (State::Spent(Spent::Burned), Some(mark), true) = (entry.state, asked.mark, enforced) {
+                    self.front.remember(mark, token, entry.first);
+                }
+                Err(self.second(&slot, Again::of(&entry, retry.as_ref())).await)
+            }
             Reserve::Busy(busy) => Err(Refused::Second(Second::from(busy))),
             Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, &call.policy).into()),
         }
@@ -211,7 +223,7 @@ impl Authority {
     }
 
     fn count_reserve(&self, found: &Result<Reserve, LedgerError>, started: crate::clock::Monotonic) {
-        let health = self.ledger.health();
+        let backend = self.ledger.backend();
         let result = match found {
             Ok(Reserve::First(_)) => "first",
             Ok(Reserve::Known(_)) => "known",
@@ -219,13 +231,13 @@ impl Authority {
             Ok(Reserve::Exceeded(_)) => "exceeded",
             Err(_) => "error",
         };
-        self.metrics.ledger_operations.with_label_values(&[health.backend, "reserve", result]).inc();
+        self.metrics.ledger_operations.with_label_values(&[backend, "reserve", result]).inc();
         let seconds = self.clock.monotonic().seconds_since(started);
-        self.metrics.ledger_duration.with_label_values(&[health.backend, "reserve"]).observe(seconds);
+        self.metrics.ledger_duration.with_label_values(&[backend, "reserve"]).observe(seconds);
     }
 
     fn count_settlement(&self, call: &Call, settlement: Settlement) {
-        let backend = self.ledger.health().backend;
+        let backend = self.ledger.backend();
         self.metrics.ledger_operations.with_label_values(&[backend, "settle", settlement.as_str()]).inc();
         if call.rules.mode == Mode::Observe {
             return;
@@ -294,6 +306,12 @@ impl Authority {
         holder: Holder<'_>,
         asked: &Asked<'_>,
     ) -> Result<Verified, Refused> {
+        let mark = self.front.mark(token);
+        if let Some(known) = self.known_burned(call, mark, asked.key.as_ref()) {
+            self.refuse(call, Some(&known.token), &known.refused);
+            return Err(known.refused);
+        }
+        let asked = &Asked { mark: Some(mark), ..asked.clone() };
         let token = match self.verify(token, call) {
             Ok(token) => token,
             Err((denial, known)) => {

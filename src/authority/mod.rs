@@ -8,6 +8,7 @@ pub mod execute;
 pub mod introspect;
 pub mod observe;
 pub mod policies;
+pub mod recover;
 pub mod retry;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::decide::velocity::Usage;
 use crate::decide::{Denial, Listing};
 use crate::evidence::{Spool, SpoolError};
 use crate::keystore::signing::SigningKeys;
+use crate::ledger::front::Front;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{AgentId, StoreId, TraceId, VariantId};
@@ -38,6 +40,8 @@ use retry::Second;
 pub struct Authority {
     pub clock: Clock,
     pub ledger: AnyLedger,
+    /// Tokens that are known to be burned, in front of the ledger.
+    pub front: Front,
     pub evidence: Arc<Spool>,
     pub metrics: Arc<Metrics>,
     /// The keys whose tokens are taken.

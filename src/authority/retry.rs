@@ -3,6 +3,7 @@
 
 use crate::decide::Denial;
 use crate::decide::policy::Mode;
+use crate::ledger::front::Mark;
 use crate::ledger::retry::{Again, Replay};
 use crate::ledger::{Answer, Busy, Digest, Ledger, Namespace, Purpose, Retry, Slot, Spent};
 use crate::model::ids::TraceId;
@@ -46,6 +47,8 @@ pub struct Asked<'a> {
     pub session: Option<&'a str>,
     /// The unknown outcome that the caller knows of (`Permyx-Confirm-Retry`).
     pub confirmed: Option<TraceId>,
+    /// What the token's bytes are known by, once it is burned.
+    pub mark: Option<Mark>,
 }
 
 impl Asked<'_> {
@@ -128,7 +131,25 @@ impl Call {
     }
 }
 
+/// A token that is known to be burned: what it is, and what its second use is told.
+pub struct KnownBurned {
+    pub token: Verified,
+    pub refused: Refused,
+}
+
 impl Authority {
+    /// Refuses a token that is known to be burned before anything is asked about it. Not where the
+    /// call may be an honest retry, and not where nothing is refused.
+    #[must_use]
+    pub fn known_burned(&self, call: &Call, mark: Mark, key: Option<&IdempotencyKey>) -> Option<KnownBurned> {
+        if key.is_some() || call.rules.mode == Mode::Observe {
+            return None;
+        }
+        let burned = self.front.burned(mark, call.now)?;
+        self.metrics.ledger_operations.with_label_values(&["front", "reserve", "known"]).inc();
+        Some(KnownBurned { token: burned.token.clone(), refused: replayed(burned.first, Replay::NoKey).into() })
+    }
+
     /// The refusal of a second use of a token, by what is remembered of the first.
     pub(super) async fn second(&self, slot: &Slot, again: Again) -> Refused {
         match again {

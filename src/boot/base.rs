@@ -11,14 +11,15 @@ use crate::authority::policies::PolicyBook;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::evidence::{Spool, SpoolOptions, sync_loop};
+use crate::evidence::{Spool, SpoolOptions, Unsettled, sync_loop, unsettled};
 use crate::keystore::signing::SigningKeys;
-use crate::ledger::AnyLedger;
+use crate::ledger::front::Front;
 use crate::ops::Ops;
 use crate::reload::{self, Reloaded};
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
+use super::ledger::{self, Opened};
 use super::listen::{BootError, listen};
 use super::run::{Address, Tasks, until};
 
@@ -33,6 +34,8 @@ pub(super) struct Base {
     pub(super) policies: Arc<PolicyBook>,
     pub(super) catalog: Arc<Catalog>,
     pub(super) tasks: Tasks,
+    /// What an earlier life of this process reserved and did not settle.
+    left: Vec<Unsettled>,
 }
 
 impl Base {
@@ -44,13 +47,15 @@ impl Base {
         make_dir(&config.data)?;
         let spool_dir = spool_dir(config);
         make_dir(&spool_dir)?;
+        // Before anything of this life is written.
+        let left = unsettled(&spool_dir).map_err(|source| BootError::Dir { path: spool_dir.clone(), source })?;
         let options =
             SpoolOptions { dir: spool_dir, source, limit_bytes: config.evidence.spool_limit, segment_bytes: SEGMENT };
         let evidence = Arc::new(Spool::open(options, clock.clone(), metrics.clone())?);
         let policies = PolicyBook::open(config.policies.clone(), clock.clone(), metrics.clone())?;
         let catalog = config.catalog.as_deref().map_or_else(|| Ok(Catalog::none()), Catalog::open)?;
         let (policies, catalog) = (Arc::new(policies), Arc::new(catalog));
-        let mut base = Self { clock, metrics, evidence, policies, catalog, tasks: Tasks::new() };
+        let mut base = Self { clock, metrics, evidence, policies, catalog, tasks: Tasks::new(), left };
         base.accompany(config);
         Ok(base)
     }
@@ -73,10 +78,12 @@ impl Base {
     }
 
     /// The lane over this base.
-    pub(super) fn authority(&self, ledger: AnyLedger, keys: Keys) -> Arc<Authority> {
-        Arc::new(Authority {
+    pub(super) fn authority(&mut self, opened: Opened, keys: Keys) -> Arc<Authority> {
+        let (ledger, notices, sweep) = opened.parts();
+        let authority = Arc::new(Authority {
             clock: self.clock.clone(),
             ledger,
+            front: Front::default(),
             evidence: self.evidence.clone(),
             metrics: self.metrics.clone(),
             keys: keys.ring,
@@ -84,7 +91,10 @@ impl Base {
             policies: self.policies.clone(),
             catalog: self.catalog.clone(),
             unknown_key: keys.unknown_key,
-        })
+        });
+        let left = std::mem::take(&mut self.left);
+        ledger::accompany(self, &authority, left, notices, sweep);
+        authority
     }
 
     /// Metrics and health.

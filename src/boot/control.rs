@@ -12,32 +12,37 @@ use crate::api::{self, Api, Beside};
 use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::config::{Config, TlsFiles};
-use crate::evidence::{Consumed, Followed, Follower, Store, store};
+use crate::evidence::{Consumed, Followed, Follower, KEPT, Store, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::ApiKeys;
 use crate::keystore::signing::SigningStore;
-use crate::ledger::AnyLedger;
 use crate::portal::{self, Portal};
 use crate::quota::allowance::Allowances;
 use crate::reload::{self, Reloaded};
 use crate::token::keys::KeyRing;
 
 use super::base::{Base, Keys, local, make_dir, spool_dir};
+use super::ledger::Opened;
 use super::listen::{BootError, listen};
 use super::run::{Address, Running, Tasks, until};
 
 /// How often the counts of allowances are saved.
 const SAVE: Duration = Duration::from_secs(1);
 
-/// `permyx serve`: issues tokens, keeps evidence. Burning is the gateway's.
+/// `permyx serve`: issues tokens, keeps evidence. It burns only in a ledger that it shares with the
+/// gateways.
 pub async fn serve(config: &Config) -> Result<Running, BootError> {
     if config.api.tls.is_none() && !config.api.insecure && !config.api.listen.ip().is_loopback() {
         return Err(BootError::Insecure(config.api.listen));
     }
     let mut base = Base::open(config, "/servers/permyx".to_owned())?;
     let keys = issuing_keys(&config.data, &base.clock, &mut base.tasks)?;
-    let authority = base.authority(AnyLedger::Elsewhere, keys);
-    let (ops, ops_address) = base.ops(config, &authority, false).await?;
+    let opened = match &config.ledger.redis {
+        Some(options) => Opened::redis(options, &base, config),
+        None => Opened::elsewhere(config),
+    };
+    let authority = base.authority(opened, keys);
+    let (ops, ops_address) = base.ops(config, &authority, config.ledger.redis.is_some()).await?;
     let (address, follower) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
     let Base { tasks, evidence, .. } = base;
     Ok(Running {
@@ -111,7 +116,7 @@ fn evidence_store(config: &Config, base: &Base) -> Result<(Arc<Store>, Follower)
     make_dir(&dir)?;
     let (store, writer) = store::open(&dir.join("evidence.db"))?;
     let spools = std::iter::once(spool_dir(config)).chain(config.evidence.spools.clone());
-    let spools = spools.map(|dir| Followed { dir, consumed: Consumed::Released }).collect();
+    let spools = spools.map(|dir| Followed { dir, consumed: Consumed::ReleasedAfter(KEPT) }).collect();
     let follower = Follower::start(writer, spools, base.clock.clone(), base.metrics.clone());
     Ok((Arc::new(store), follower.map_err(BootError::Thread)?))
 }

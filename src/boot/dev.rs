@@ -10,8 +10,6 @@ use crate::config::Config;
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::{Allowance, Enrolment, Role, Terms};
 use crate::keystore::signing::SigningStore;
-use crate::ledger::AnyLedger;
-use crate::ledger::memory::MemoryLedger;
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::money::Price;
 use crate::model::time::Timestamp;
@@ -19,6 +17,7 @@ use crate::sandbox::{ITEMS, Sandbox};
 
 use super::base::{Base, local, make_dir};
 use super::control::issuing_keys;
+use super::ledger::Opened;
 use super::listen::{BootError, listen};
 use super::roles::start_gateway;
 use super::run::{Running, until};
@@ -63,8 +62,8 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
         let _ = Sandbox::serve(merchant, until(stop)).await;
     });
     let keys = issuing_keys(&data, &base.clock, &mut base.tasks)?;
-    let ledger = MemoryLedger::open(&data, config.ledger.capacity, base.clock.clone(), 0)?;
-    let authority = base.authority(AnyLedger::Memory(ledger), keys);
+    let opened = Opened::memory(&config, &base, 0)?;
+    let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(&config, &authority, true).await?;
     let gateway_address = start_gateway(&config, &authority, &mut base).await?;
     let (api_address, follower) =

@@ -31,9 +31,9 @@ pub enum BootError {
     #[error("metrics cannot be registered")]
     Metrics(#[from] prometheus::Error),
     #[error(
-        "several gateways may burn the same token: set `ledger.single_instance = true` if this is the only one; a shared ledger comes with a later release"
+        "it is not said where tokens are burned: add [ledger.redis] for several gateways, or set `ledger.single_instance = true` if this is the only one"
     )]
-    NoSharedLedger,
+    NoLedger,
     #[error("a gateway needs to know whose tokens it takes: set `keys.jwks_url` or `keys.jwks_file`")]
     NoKeys,
     #[error("a gateway needs a route or a fallback: add [[gateway.routes]] or `gateway.fallback`")]

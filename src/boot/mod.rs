@@ -5,6 +5,7 @@ mod base;
 mod control;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 mod dev;
+mod ledger;
 mod listen;
 mod roles;
 mod run;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use crate::authority::Authority;
 use crate::config::{Config, JwksSource, TlsFiles};
 use crate::jwks::{Jwks, Source};
-use crate::ledger::AnyLedger;
-use crate::ledger::memory::MemoryLedger;
 use crate::net::client::{Client, Limits};
 
 use super::base::{Base, Keys};
+use super::ledger::Opened;
 use super::listen::BootError;
 use super::run::{Address, Running};
 
@@ -19,20 +18,23 @@ const FOREIGN_SKEW_S: i64 = 5;
 #[cfg(feature = "gateway")]
 const RESOLVE: std::time::Duration = std::time::Duration::from_secs(30);
 
-/// The sidecar: verifies with a key set that it follows, burns in its own ledger.
+/// The sidecar: verifies with a key set that it follows, burns in its own ledger or in a shared one.
 #[cfg(feature = "gateway")]
 pub async fn gateway(config: &Config) -> Result<Running, BootError> {
-    if !config.ledger.single_instance {
-        return Err(BootError::NoSharedLedger);
+    if !config.ledger.single_instance && config.ledger.redis.is_none() {
+        return Err(BootError::NoLedger);
     }
     if config.gateway.routes.is_empty() && config.gateway.fallback.is_none() {
         return Err(BootError::NoRoutes);
     }
     let source = config.jwks.clone().ok_or(BootError::NoKeys)?;
     let mut base = Base::open(config, format!("/gateways/{}", config.gateway.name))?;
-    let keys = followed_keys(source, &mut base).await?;
-    let ledger = MemoryLedger::open(&config.data, config.ledger.capacity, base.clock.clone(), FOREIGN_SKEW_S)?;
-    let authority = base.authority(AnyLedger::Memory(ledger), keys);
+    let keys = followed_keys(source, config.jwks_max_stale, &mut base).await?;
+    let opened = match &config.ledger.redis {
+        Some(options) => Opened::redis(options, &base, config),
+        None => Opened::memory(config, &base, FOREIGN_SKEW_S)?,
+    };
+    let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(config, &authority, true).await?;
     let address = start_gateway(config, &authority, &mut base).await?;
     let Base { tasks, evidence, .. } = base;
@@ -49,7 +51,7 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
 }
 
 #[cfg(feature = "gateway")]
-async fn followed_keys(source: JwksSource, base: &mut Base) -> Result<Keys, BootError> {
+async fn followed_keys(source: JwksSource, max_stale: std::time::Duration, base: &mut Base) -> Result<Keys, BootError> {
     let source = match source {
         JwksSource::File(path) => Source::File(path),
         JwksSource::Url(url) => {
@@ -57,7 +59,7 @@ async fn followed_keys(source: JwksSource, base: &mut Base) -> Result<Keys, Boot
             Source::Url { url, client: Box::new(Client::new(limits)?) }
         }
     };
-    let jwks = Arc::new(Jwks::new(source, base.metrics.clone(), base.clock.clone()));
+    let jwks = Arc::new(Jwks::new(source, max_stale, base.metrics.clone(), base.clock.clone()));
     if let Err(error) = jwks.refresh().await {
         // Not ready until it comes; an issuer that starts later is no reason to fail.
         tracing::warn!(error = %chain(&error), "no key set yet");

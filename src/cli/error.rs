@@ -6,6 +6,7 @@ use crate::authority::policies::NotTaken;
 use crate::boot::BootError;
 use crate::config::ConfigError;
 use crate::keystore::KeystoreError;
+use crate::model::ids::Jti;
 use crate::net::client::ClientError;
 
 /// The exit codes. Scripts depend on them; 0 is success.
@@ -40,6 +41,16 @@ pub enum CliError {
     Config(#[from] ConfigError),
     #[error("{0}")]
     Policies(#[from] NotTaken),
+    #[error(
+        "this configuration has no [ledger.redis]: a memory ledger cannot be looked into from outside; `permyx timeline` tells what became of a token"
+    )]
+    NoSharedLedger,
+    #[error("the ledger does not answer: {0}")]
+    Ledger(String),
+    #[error(
+        "the ledger does not remember the token {0}: it was not used within the last five minutes, or in another store"
+    )]
+    NotRemembered(Jti),
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -82,7 +93,9 @@ impl CliError {
             Self::Keys(_) | Self::Output(_) => Exit::Incomplete,
             Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
             Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
-            Self::Config(_) | Self::Policies(_) => Exit::Finding,
+            Self::Config(_) | Self::Policies(_) | Self::NotRemembered(_) => Exit::Finding,
+            Self::NoSharedLedger => Exit::Usage,
+            Self::Ledger(_) => Exit::Unreachable,
             Self::Boot(_) => Exit::Usage,
             Self::Refused(refusal) if refusal.status < 500 => Exit::Finding,
             Self::Refused(_) => Exit::Incomplete,

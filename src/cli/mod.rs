@@ -3,6 +3,7 @@
 pub mod agent_key;
 pub mod error;
 pub mod keys;
+pub mod ledger;
 mod run;
 pub mod timeline;
 pub mod token;
@@ -41,6 +42,8 @@ enum Verb {
     Token(token::TokenArgs),
     /// Tell the story of one execution
     Timeline(timeline::TimelineArgs),
+    /// What the shared ledger remembers
+    Ledger(ledger::LedgerArgs),
     /// Signing keys of the issuer
     Keys(keys::KeysArgs),
     /// API keys of agents, merchants, auditors and operators
@@ -93,6 +96,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Serve(args) => run::serve(&args, out),
         Verb::Token(args) => run::waiting(token::run(&args, out)),
         Verb::Timeline(args) => run::waiting(timeline::run(&args, out)),
+        Verb::Ledger(args) => run::waiting(ledger::run(&args, out)),
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),

@@ -10,7 +10,8 @@ use crate::model::ids::StoreId;
 use crate::protocol::preset::{Preset, built_in};
 use crate::telemetry::logging::LogFormat;
 
-use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, LedgerConfig, Log, RouteConfig, TlsFiles};
+use super::ledger::LedgerDoc;
+use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, TlsFiles};
 
 /// `permyx.toml`. Relative paths start at the file's directory.
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -99,15 +100,6 @@ struct OpsDoc {
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-struct LedgerDoc {
-    /// True where this one gateway holds all burning: the memory ledger is legal only then.
-    single_instance: bool,
-    /// Tokens that the memory ledger may hold; default 1000000. When full, it refuses.
-    capacity: Option<At<i64>>,
-}
-
-#[derive(Deserialize, Default, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, default)]
 struct DirDoc {
     dir: Option<String>,
 }
@@ -128,9 +120,11 @@ struct KeysDoc {
     jwks_file: Option<At<String>>,
     /// Key set URL that a gateway trusts.
     jwks_url: Option<At<String>>,
+    /// Seconds for which a key set is trusted that cannot be read again; default 86400 (a day).
+    max_stale_s: Option<At<i64>>,
 }
 
-type Found<'f> = &'f mut Vec<Problem>;
+pub(super) type Found<'f> = &'f mut Vec<Problem>;
 
 impl ConfigDoc {
     pub(super) fn compile(self, base: &Path, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
@@ -143,6 +137,7 @@ impl ConfigDoc {
     }
 
     fn checked(self, base: &Path, found: Found<'_>) -> Config {
+        let max_stale = number(self.keys.max_stale_s.as_ref(), 86_400, 4..=30 * 86_400, found) as u64;
         let jwks = self.keys.compile(base, found);
         let gateway = self.gateway.compile(base, found);
         let api = ApiConfig {
@@ -156,10 +151,7 @@ impl ConfigDoc {
             gateway,
             api,
             ops_listen: address(self.ops.listen.as_ref(), 9464, found),
-            ledger: LedgerConfig {
-                single_instance: self.ledger.single_instance,
-                capacity: number(self.ledger.capacity.as_ref(), 1_000_000, 1_000..=100_000_000, found),
-            },
+            ledger: self.ledger.compile(base, found),
             policies: self.policies.dir.map(|dir| base.join(dir)),
             catalog: self.catalog.dir.map(|dir| base.join(dir)),
             evidence: EvidenceConfig {
@@ -167,6 +159,7 @@ impl ConfigDoc {
                 spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
             },
             jwks,
+            jwks_max_stale: std::time::Duration::from_secs(max_stale),
         }
     }
 }
@@ -270,7 +263,12 @@ fn address(text: Option<&At<String>>, default_port: u16, found: Found<'_>) -> So
     })
 }
 
-fn number(value: Option<&At<i64>>, default: usize, range: std::ops::RangeInclusive<usize>, found: Found<'_>) -> usize {
+pub(super) fn number(
+    value: Option<&At<i64>>,
+    default: usize,
+    range: std::ops::RangeInclusive<usize>,
+    found: Found<'_>,
+) -> usize {
     let Some(value) = value else { return default };
     match usize::try_from(**value).ok().filter(|number| range.contains(number)) {
         Some(number) => number,

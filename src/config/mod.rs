@@ -1,6 +1,7 @@
 //! Floor 7: words on disk become a checked configuration. Every problem at once, with its place.
 
 mod document;
+mod ledger;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use crate::protocol::preset::Preset;
 use crate::telemetry::logging::LogFormat;
 
 pub use document::ConfigDoc;
+pub use ledger::LedgerConfig;
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -27,6 +29,8 @@ pub struct Config {
     pub catalog: Option<PathBuf>,
     pub evidence: EvidenceConfig,
     pub jwks: Option<JwksSource>,
+    /// Oldest key set that is still trusted while its source is silent.
+    pub jwks_max_stale: std::time::Duration,
 }
 
 #[derive(Debug)]
@@ -67,14 +71,6 @@ pub struct ApiConfig {
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
-}
-
-#[derive(Debug)]
-pub struct LedgerConfig {
-    /// One gateway holds all burning.
-    pub single_instance: bool,
-    /// Tokens that the memory ledger may hold.
-    pub capacity: usize,
 }
 
 #[derive(Debug)]
@@ -143,6 +139,32 @@ mod tests {
         let shipped = Config::parse(include_str!("../../conf/permyx.toml"), Path::new("/etc/permyx")).unwrap();
         let empty = Config::parse("", Path::new("/etc/permyx")).unwrap();
         assert_eq!(format!("{shipped:?}"), format!("{empty:?}"));
+    }
+
+    #[test]
+    fn a_ledger_claims_no_more_than_its_topology_gives() {
+        let told = |text: &str| match Config::parse(text, Path::new(".")) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.into_iter().map(|problem| problem.message).collect(),
+        };
+        let redis = |more: &str| format!("[ledger.redis]\nnodes = [\"a:1\", \"b:1\"]\n{more}");
+        let sentinel = redis("topology = \"sentinel\"\nmaster = \"m\"\nreplicas = 2\n");
+        assert!(told(&sentinel)[0].contains("failover"));
+        assert_eq!(told(&format!("[ledger]\ndurability = \"replicas\"\n{sentinel}")), Vec::<String>::new());
+        assert_eq!(told(&format!("[ledger]\ndurability = \"async\"\n{sentinel}")), Vec::<String>::new());
+        assert!(told(&redis("topology = \"cluster\"\n"))[0].contains("failover"));
+        for (wrong, why) in [
+            ("[ledger]\ndurability = \"aof\"\n".to_owned(), "without [ledger.redis]"),
+            ("[ledger]\nsingle_instance = true\n[ledger.redis]\nnodes = [\"a:1\"]\n".to_owned(), "both set"),
+            ("[ledger.redis]\nnodes = [\"a\"]\n".to_owned(), "not a server"),
+            ("[ledger.redis]\n".to_owned(), "no server"),
+            (redis(""), "is one"),
+            (redis("topology = \"sentinel\"\n"), "asked for a name"),
+            ("[ledger.redis]\nnodes = [\"a:1\"]\npassword_env = \"PERMYX_NOT_SET\"\n".to_owned(), "environment"),
+            ("[ledger]\ndurability = \"replicas\"\n[ledger.redis]\nnodes = [\"a:1\"]\n".to_owned(), "how many"),
+        ] {
+            assert!(told(&wrong).iter().any(|told| told.contains(why)), "{wrong}: {:?}", told(&wrong));
+        }
     }
 
     #[test]

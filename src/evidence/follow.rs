@@ -36,7 +36,8 @@ const RECOGNISE_EVERY: u32 = 200;
 pub enum Consumed {
     /// Another reader needs them, or they are not ours to delete.
     Kept,
-    Released,
+    /// Deleted once nothing was written to them for this long.
+    ReleasedAfter(Duration),
 }
 
 /// A spool directory to follow. It need not exist yet.
@@ -187,7 +188,7 @@ impl Source {
             let last = at.batch.last().and_then(time_of);
             at.commit(writer, metrics)?;
             self.oldest_missing = last.filter(|_| place == Place::Within);
-            if self.followed.consumed == Consumed::Released {
+            if self.followed.consumed != Consumed::Kept {
                 at.tail.release()?;
             }
             return Ok(Found::Events);
@@ -210,7 +211,11 @@ impl Attached {
     fn find(followed: &Followed, writer: &mut Writer) -> Result<Option<Self>, FollowError> {
         let Some(identity) = identity::read(&followed.dir)? else { return Ok(None) };
         let stream = writer.stream(identity)?;
-        let tail = Tail::new(followed.dir.clone(), stream.next);
+        let kept = match followed.consumed {
+            Consumed::Kept => Duration::MAX,
+            Consumed::ReleasedAfter(kept) => kept,
+        };
+        let tail = Tail::new(followed.dir.clone(), stream.next, kept);
         Ok(Some(Self { identity, stream, tail, batch: Vec::with_capacity(BATCH_MAX), idle_rounds: 0 }))
     }
 

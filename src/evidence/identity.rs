@@ -21,14 +21,16 @@ pub fn read(dir: &Path) -> io::Result<Option<Uuid>> {
 }
 
 /// Makes sure that a spool directory has an identity. It appears whole or not at all.
-pub fn ensure(dir: &Path) -> io::Result<()> {
-    if read(dir)?.is_some() {
-        return Ok(());
+pub fn ensure(dir: &Path) -> io::Result<Uuid> {
+    if let Some(identity) = read(dir)? {
+        return Ok(identity);
     }
     let draft = dir.join("identity.new");
     let mut file = File::create(&draft)?;
-    writeln!(file, "{}", Uuid::now_v7())?;
+    let identity = Uuid::now_v7();
+    writeln!(file, "{identity}")?;
     file.sync_all()?;
     std::fs::rename(&draft, dir.join(FILE))?;
-    sync_dir(dir)
+    sync_dir(dir)?;
+    Ok(identity)
 }

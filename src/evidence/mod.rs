@@ -11,6 +11,7 @@ mod recover;
 mod segment;
 mod spool;
 mod stored;
+mod unsettled;
 
 #[cfg(feature = "control-plane")]
 mod follow;
@@ -35,3 +36,4 @@ pub use spool::{Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Store, StoreError};
 pub use stored::{Body, Data, Difference, StoredEvent};
+pub use unsettled::{KEPT, Unsettled, unsettled};

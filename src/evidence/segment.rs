@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const ENDING: &str = "spool";
 
@@ -42,12 +43,12 @@ fn first_sequence(path: &Path) -> Option<u64> {
     (path.extension()? == ENDING && stem.len() == 20).then(|| stem.parse().ok()).flatten()
 }
 
-/// Deletes the segments that hold nothing but records before `sequence`. The newest always stays:
-/// it may be written to, and the sequence continues from it.
-pub fn release_before(dir: &Path, sequence: u64) -> io::Result<()> {
+/// Deletes the segments that hold nothing but records before `sequence` and were not written to for
+/// `idle`. The newest always stays: it may be written to, and the sequence continues from it.
+pub fn release_before(dir: &Path, sequence: u64, idle: Duration) -> io::Result<()> {
     let segments = list(dir)?;
     for (segment, following) in segments.iter().zip(segments.iter().skip(1)) {
-        if following.first > sequence {
+        if following.first > sequence || !is_idle(&segment.path, idle) {
             break;
         }
         match std::fs::remove_file(&segment.path) {
@@ -56,6 +57,11 @@ pub fn release_before(dir: &Path, sequence: u64) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+fn is_idle(path: &Path, idle: Duration) -> bool {
+    let written = std::fs::metadata(path).and_then(|found| found.modified());
+    idle.is_zero() || written.is_ok_and(|written| written.elapsed().is_ok_and(|since| since >= idle))
 }
 
 /// Makes names that were added to a directory survive a loss of power.

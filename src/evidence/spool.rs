@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 use super::active::{Active, Fault};
 use super::gap::{Cause, Gap, Gaps};
@@ -76,6 +77,7 @@ impl Receipt {
 /// An append-only log in segment files, with one producer.
 pub struct Spool {
     options: SpoolOptions,
+    identity: Uuid,
     clock: Clock,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -155,7 +157,7 @@ impl Spool {
             TryLockError::WouldBlock => SpoolError::InUse(options.dir.clone()),
             TryLockError::Error(source) => failed("take the lock")(source),
         })?;
-        identity::ensure(&options.dir).map_err(failed("make the identity"))?;
+        let identity = identity::ensure(&options.dir).map_err(failed("make the identity"))?;
         let Recovered { active, sealed, next, ending } = recover(&options.dir).map_err(failed("recover"))?;
         let state = State {
             phase: Phase::Open,
@@ -167,7 +169,8 @@ impl Spool {
             buffer: Vec::new(),
         };
         metrics.evidence_spool_limit_bytes.set(gauge(options.limit_bytes));
-        let spool = Self { options, clock, metrics, state: Mutex::new(state), syncing: Mutex::new(()), _lock: lock };
+        let spool =
+            Self { options, identity, clock, metrics, state: Mutex::new(state), syncing: Mutex::new(()), _lock: lock };
         spool.begin(ending);
         Ok(spool)
     }
@@ -186,6 +189,12 @@ impl Spool {
         if let Err(error) = self.write(&mut state, &started) {
             tracing::warn!(%error, "the start of this process is not in evidence");
         }
+    }
+
+    /// The name of this stream of events: of this producer in this directory.
+    #[must_use]
+    pub fn identity(&self) -> String {
+        self.identity.simple().to_string()
     }
 
     /// Writes an event. When this returns a receipt the event survives the death of the process;
@@ -255,7 +264,7 @@ impl Spool {
 
     /// Deletes the segments that hold nothing but events before `sequence`.
     pub fn release_before(&self, sequence: u64) -> Result<(), SpoolError> {
-        segment::release_before(&self.options.dir, sequence)
+        segment::release_before(&self.options.dir, sequence, Duration::ZERO)
             .map_err(|source| self.failed("release segments", source))?;
         self.measure()
     }

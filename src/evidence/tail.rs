@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::record::{self, BODY_MAX, HEADER, Next};
 use super::segment;
@@ -42,6 +43,8 @@ pub struct Tail {
     /// One more than the highest sequence that was found, wanted or not.
     found: u64,
     buffer: Vec<u8>,
+    /// How long what was read is kept.
+    kept: Duration,
 }
 
 struct Open {
@@ -53,8 +56,8 @@ struct Open {
 impl Tail {
     /// A reader that begins with record `next`. The directory need not be there yet.
     #[must_use]
-    pub fn new(dir: PathBuf, next: u64) -> Self {
-        Self { dir, next, segment: None, found: 0, buffer: Vec::new() }
+    pub fn new(dir: PathBuf, next: u64, kept: Duration) -> Self {
+        Self { dir, next, segment: None, found: 0, buffer: Vec::new(), kept }
     }
 
     #[must_use]
@@ -64,7 +67,7 @@ impl Tail {
 
     /// Reads on from another record, wherever it stands.
     pub fn go_to(&mut self, next: u64) {
-        *self = Self::new(std::mem::take(&mut self.dir), next);
+        *self = Self::new(std::mem::take(&mut self.dir), next, self.kept);
     }
 
     /// Adds at most `room` records to `into`.
@@ -101,7 +104,7 @@ impl Tail {
 
     /// Deletes the segments that were read to their end.
     pub fn release(&self) -> io::Result<()> {
-        segment::release_before(&self.dir, self.segment.as_ref().map_or(0, |open| open.first))
+        segment::release_before(&self.dir, self.segment.as_ref().map_or(0, |open| open.first), self.kept)
     }
 
     /// Takes records from the first `filled` bytes of the buffer; answers how many bytes are left.

@@ -31,11 +31,9 @@ pub enum Ticket {
     Unjudged,
 }
 
-/// See the module. Cheap to clone; whoever settles first writes the entry.
-#[derive(Clone)]
-pub struct Books(Arc<Open>);
-
-struct Open {
+/// See the module. Whoever settles first writes the entry. Dropped unsettled (a fault of ours, at a
+/// moment that nobody knows) it is settled as unknown.
+pub struct Books {
     authority: Arc<Authority>,
     call: Call,
     route: Arc<Route>,
@@ -53,21 +51,21 @@ impl Books {
         token: Option<Verified>,
         ticket: Ticket,
     ) -> Self {
-        Self(Arc::new(Open { authority, call, route, token, ticket: Mutex::new(Some(ticket)) }))
+        Self { authority, call, route, token, ticket: Mutex::new(Some(ticket)) }
     }
 
     pub(super) fn authority(&self) -> &Arc<Authority> {
-        &self.0.authority
+        &self.authority
     }
 
     pub(super) fn route(&self) -> &Arc<Route> {
-        &self.0.route
+        &self.route
     }
 
     /// Records how it ended, the first time it is called. Says where the token stands, if there
     /// was one to settle.
     pub(super) async fn settle(&self, ending: &Ending, answer: Option<Answer>) -> Option<TokenState> {
-        let Open { authority, call, token, ticket, .. } = &*self.0;
+        let Self { authority, call, token, ticket, .. } = self;
         let ticket = ticket.lock().take();
         match (ticket, token) {
             (Some(Ticket::Cleared(clearance)), Some(token)) => {
@@ -80,17 +78,24 @@ impl Books {
             (None, _) => None,
         }
     }
+}
 
-    /// Records that nobody knows how it ended, unless that is known by now.
-    pub(super) async fn settle_unknown(&self, cause: &'static str) {
-        let ending = Ending {
-            settlement: Settlement::Indeterminate,
-            status: None,
-            cause: cause.into(),
-            order: OrderFacts::default(),
-            client_gone: false,
-        };
-        let _ = self.settle(&ending, None).await;
+impl Drop for Books {
+    fn drop(&mut self) {
+        let (ticket, token) = (self.ticket.get_mut().take(), self.token.take());
+        let (Some(Ticket::Cleared(clearance)), Some(token)) = (ticket, token) else { return };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (authority, call) = (self.authority.clone(), self.call.clone());
+        runtime.spawn(async move {
+            let ending = Ending {
+                settlement: Settlement::Indeterminate,
+                status: None,
+                cause: "internal_error".into(),
+                order: OrderFacts::default(),
+                client_gone: false,
+            };
+            let _ = authority.settle(&call, &token, clearance, &ending, None).await;
+        });
     }
 }
 

@@ -130,6 +130,22 @@ impl Exchange {
     }
 }
 
+/// Counts one execution until it is over, however it ends.
+struct UnderWay(Arc<Exchange>);
+
+impl UnderWay {
+    fn begin(exchange: &Arc<Exchange>) -> Self {
+        exchange.under_way.send_modify(|count| *count += 1);
+        Self(exchange.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
+}
+
 /// One execution: everything that is needed to send it and to record how it ended.
 pub struct Execution {
     pub exchange: Arc<Exchange>,
@@ -146,14 +162,10 @@ impl Execution {
     #[must_use]
     pub fn start(self) -> mpsc::Receiver<Part> {
         let (parts, answer) = mpsc::channel(PIECES);
-        let (exchange, books) = (self.exchange.clone(), self.books.clone());
-        exchange.under_way.send_modify(|count| *count += 1);
+        let under_way = UnderWay::begin(&self.exchange);
         tokio::spawn(async move {
-            if tokio::spawn(self.run(Caller { parts, gone: false })).await.is_err() {
-                // A fault of ours, at a moment that nobody knows: something may have been sent.
-                books.settle_unknown("internal_error").await;
-            }
-            exchange.under_way.send_modify(|count| *count -= 1);
+            self.run(Caller { parts, gone: false }).await;
+            drop(under_way);
         });
         answer
     }

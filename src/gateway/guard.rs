@@ -13,6 +13,7 @@ use crate::authority::{Call, CannotDecide, Passage, Refused, Stage};
 use crate::decide::policy::Mode;
 use crate::decide::{Denial, Facts};
 use crate::detect::AgentSignal;
+use crate::ledger::front::Mark;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::protocol::deny::Refusal;
@@ -321,9 +322,13 @@ impl Gateway {
             let message = "an execution token has at most 4096 bytes";
             return (None, Err(Judged::Malformed(Refusal::malformed(431, "Permyx-Execution-Token", message))));
         };
+        let mark = self.authority.front.mark(presented);
+        if let Some(known) = self.authority.known_burned(call, mark, guarded.retry.key.as_ref()) {
+            return (Some(known.token), Err(Judged::Refuse(known.refused)));
+        }
         let (verified, cleared) = match self.authority.verify(presented, call) {
             Ok(verified) => {
-                let cleared = self.clear_verified(guarded, headers, &verified, body).await;
+                let cleared = self.clear_verified(guarded, headers, &verified, body, mark).await;
                 (verified, cleared)
             }
             Err((denial, Some(known))) => (*known, Err(Judged::Refuse(denial.into()))),
@@ -347,6 +352,7 @@ impl Gateway {
         headers: &HeaderMap,
         verified: &Verified,
         body: &[u8],
+        mark: Mark,
     ) -> Result<Ticket, Judged> {
         let call = &guarded.call;
         let refuse = |refused: Refused| Judged::Refuse(refused);
@@ -369,7 +375,7 @@ impl Gateway {
             Err(NoFacts::Unreachable(cause)) => return Err(refuse(Refused::Cannot(CannotDecide::Session(cause)))),
         };
         let request = [guarded.retry.line.as_bytes(), body];
-        let asked = guarded.asked(&request);
+        let asked = Asked { mark: Some(mark), ..guarded.asked(&request) };
         let clearance = self.authority.clear(call, verified, facts, Holder::Merchant, &asked).await.map_err(refuse)?;
         Ok(Ticket::Cleared(clearance))
     }
@@ -383,11 +389,13 @@ impl Gateway {
         ticket: Ticket,
         body: Bytes,
     ) -> pingora::Result<bool> {
-        let out = outgoing(session.req_header(), ctx, token.as_ref(), &body)?;
         let dialect = guarded.dialect();
         let keeps_answer = guarded.enforced() && guarded.retry.key.is_some();
+        let out = outgoing(session.req_header(), ctx, token.as_ref(), &body);
+        // From here on the reservation is settled, whatever happens.
         let books = Books::open(self.authority.clone(), guarded.call, guarded.step.route, token, ticket);
-        let execution = Execution { exchange: self.exchange.clone(), books, out, keeps_answer, turn: ctx.turn.take() };
+        let execution =
+            Execution { exchange: self.exchange.clone(), books, out: out?, keeps_answer, turn: ctx.turn.take() };
         let parts = execution.start();
         self.pass_on(session, ctx, parts, dialect).await
     }
@@ -412,7 +420,7 @@ impl Guarded {
     /// What the request says of itself; `request` is its line and its body.
     fn asked<'a>(&'a self, request: &'a [&'a [u8]]) -> Asked<'a> {
         let session = self.step.session.as_deref().filter(|_| self.step.route.preset.source == FactSource::Session);
-        Asked { key: self.retry.key.clone(), request, session, confirmed: self.retry.confirmed }
+        Asked { key: self.retry.key.clone(), request, session, confirmed: self.retry.confirmed, mark: None }
     }
 
     fn observed<'a>(&self, token: Option<&'a Verified>, would_deny: Option<&'a Refused>) -> Observed<'a> {

@@ -239,3 +239,18 @@ pub struct Lapsed {
     pub slot: Slot,
     pub trace: TraceId,
 }
+
+/// What became of a reservation whose process died, as the ledger knows it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fate {
+    /// It was never settled: from now on its outcome is unknown.
+    Indeterminate,
+    /// It was settled as burned.
+    Burned,
+    /// It executed nothing, and its token is spent.
+    Unexecuted,
+    /// Another process found its lease lapsed, and has told of it.
+    Told,
+    /// The ledger does not remember it.
+    Unknown,
+}

@@ -8,7 +8,9 @@
 mod contract;
 pub mod entry;
 pub mod epoch;
+pub mod front;
 pub mod memory;
+pub mod redis;
 pub mod retry;
 
 use std::future::Future;
@@ -18,10 +20,11 @@ use crate::model::ids::{AgentId, StoreId};
 use crate::model::time::Timestamp;
 
 pub use entry::{
-    Answer, Busy, Claim, Digest, Entry, Lapsed, Namespace, Purpose, Reservation, Reserve, Retry, Settlement, Slot,
-    Spent, Standing, State,
+    Answer, Busy, Claim, Digest, Entry, Fate, Lapsed, Namespace, Purpose, Reservation, Reserve, Retry, Settlement,
+    Slot, Spent, Standing, State,
 };
 use memory::MemoryLedger;
+use redis::{RedisLedger, Trouble};
 
 /// How long a token is remembered, in milliseconds: lifetime 120 s + leeway 5 s + twice the largest
 /// clock difference 30 s, and a margin. Never computed from `exp`: a fast clock here must not let
@@ -37,6 +40,8 @@ pub enum LedgerError {
     Quarantine { retry_after_s: u64 },
     #[error("the reservation is no longer the ledger's")]
     Lost,
+    #[error("{0}")]
+    Unavailable(Trouble),
     #[error("tokens are burned by the merchant's gateway (`ledger.single_instance`), not here")]
     Elsewhere,
 }
@@ -71,9 +76,9 @@ pub trait Ledger: Send + Sync {
         issued: Timestamp,
     ) -> impl Future<Output = Result<Usage, LedgerError>> + Send;
 
-    /// Settles as indeterminate a reservation whose process died. True if this call did it; false
-    /// when it was settled before or is not known.
-    fn abandon(&self, lapsed: &Lapsed) -> impl Future<Output = Result<bool, LedgerError>> + Send;
+    /// Settles as indeterminate a reservation of this process's earlier life, and says what became
+    /// of it, if it was settled before.
+    fn abandon(&self, lapsed: &Lapsed) -> impl Future<Output = Result<Fate, LedgerError>> + Send;
 
     /// Settles as indeterminate what nobody settled within the lease, and tells each once: of all
     /// processes that share the ledger, one is told. A bounded number for each call.
@@ -98,9 +103,22 @@ pub struct Health {
     pub exactly_once: bool,
 }
 
+impl AnyLedger {
+    /// Its name in metrics.
+    #[must_use]
+    pub const fn backend(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory",
+            Self::Redis(_) => "redis",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
 /// The ledger that the configuration chose.
 pub enum AnyLedger {
     Memory(MemoryLedger),
+    Redis(RedisLedger),
     /// One gateway holds all burning, and this process is not it.
     Elsewhere,
 }
@@ -109,6 +127,7 @@ impl Ledger for AnyLedger {
     async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.reserve(claim).await,
+            Self::Redis(ledger) => ledger.reserve(claim).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
@@ -121,6 +140,7 @@ impl Ledger for AnyLedger {
     ) -> Result<Standing, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.settle(reservation, how, answer).await,
+            Self::Redis(ledger) => ledger.settle(reservation, how, answer).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
@@ -128,6 +148,7 @@ impl Ledger for AnyLedger {
     async fn entry(&self, slot: &Slot) -> Result<Option<Entry>, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.entry(slot).await,
+            Self::Redis(ledger) => ledger.entry(slot).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
@@ -135,6 +156,7 @@ impl Ledger for AnyLedger {
     async fn answer(&self, slot: &Slot) -> Result<Option<Answer>, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.answer(slot).await,
+            Self::Redis(ledger) => ledger.answer(slot).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
@@ -142,21 +164,24 @@ impl Ledger for AnyLedger {
     async fn usage(&self, store: &StoreId, agent: &AgentId, issued: Timestamp) -> Result<Usage, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.usage(store, agent, issued).await,
+            Self::Redis(ledger) => ledger.usage(store, agent, issued).await,
             // Not to be known here; the gateway counts.
             Self::Elsewhere => Ok(Usage::default()),
         }
     }
 
-    async fn abandon(&self, lapsed: &Lapsed) -> Result<bool, LedgerError> {
+    async fn abandon(&self, lapsed: &Lapsed) -> Result<Fate, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.abandon(lapsed).await,
-            Self::Elsewhere => Ok(false),
+            Self::Redis(ledger) => ledger.abandon(lapsed).await,
+            Self::Elsewhere => Ok(Fate::Unknown),
         }
     }
 
     async fn lapsed(&self) -> Result<Vec<Lapsed>, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.lapsed().await,
+            Self::Redis(ledger) => ledger.lapsed().await,
             Self::Elsewhere => Ok(Vec::new()),
         }
     }
@@ -164,6 +189,7 @@ impl Ledger for AnyLedger {
     fn health(&self) -> Health {
         match self {
             Self::Memory(ledger) => ledger.health(),
+            Self::Redis(ledger) => ledger.health(),
             Self::Elsewhere => Health {
                 backend: "elsewhere",
                 usable: Err(LedgerError::Elsewhere.to_string()),

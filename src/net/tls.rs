@@ -52,7 +52,7 @@ pub fn roots(file: &Path) -> Result<RootCertStore, TlsError> {
 }
 
 /// A client's settings: trust in these roots, or in those of the web as Mozilla lists them.
-pub(super) fn client_config(roots: Option<RootCertStore>) -> Result<ClientConfig, rustls::Error> {
+pub fn client_config(roots: Option<RootCertStore>) -> Result<ClientConfig, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let trusting = match roots {
         Some(roots) => builder.with_root_certificates(roots),

@@ -82,6 +82,7 @@ impl Ops {
     fn gauges(&self) {
         let (metrics, ledger) = (&self.authority.metrics, self.authority.ledger.health());
         metrics.ledger_entries.set(i64::try_from(ledger.entries).unwrap_or(i64::MAX));
+        metrics.ledger_quarantine.set(i64::try_from(ledger.quarantine_s).unwrap_or(i64::MAX));
         metrics.ledger_up.set(i64::from(ledger.usable.is_ok()));
         metrics.jwks_keys.set(i64::try_from(self.authority.keys.snapshot().len()).unwrap_or(i64::MAX));
     }

@@ -9,6 +9,7 @@ use crate::evidence::{Consumed, Followed, Follower, Spool, SpoolOptions, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::{Allowance, Enrolment, Role, Terms};
 use crate::ledger::AnyLedger;
+use crate::ledger::front::Front;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{Jti, TraceId};
 use crate::model::time::Timestamp;
@@ -54,7 +55,8 @@ impl Site {
             let _receipt = evidence.append(event).unwrap();
         }
         let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
-        let followed = vec![Followed { dir: options.dir, consumed: Consumed::Released }];
+        let followed =
+            vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
         Follower::start(writer, followed, clock.clone(), metrics.clone()).unwrap().stop();
         let policies = dir.path().join("policies");
         std::fs::create_dir(&policies).unwrap();
@@ -64,6 +66,7 @@ impl Site {
         let authority = Arc::new(Authority {
             clock: clock.clone(),
             ledger: AnyLedger::Elsewhere,
+            front: Front::default(),
             evidence,
             metrics: metrics.clone(),
             keys: Arc::new(Reloaded::new(KeyRing::default())),

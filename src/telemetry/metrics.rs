@@ -22,6 +22,13 @@ pub struct Metrics {
     pub ledger_operations: IntCounterVec,
     pub ledger_entries: IntGauge,
     pub ledger_up: IntGauge,
+    /// Operations that the ledger did not answer, by what was wrong.
+    pub ledger_errors: IntCounterVec,
+    /// Epochs that began because the ledger may have forgotten.
+    pub ledger_epochs: IntCounterVec,
+    pub ledger_quarantine: IntGauge,
+    /// Reservations whose outcome was recorded by somebody else than their call.
+    pub ledger_recovered: IntCounterVec,
     pub upstream_duration: HistogramVec,
     pub released: IntCounter,
     pub indeterminate: IntCounter,
@@ -91,6 +98,24 @@ impl Metrics {
             )?,
             ledger_entries: gauge(r, "ledger_entries", "Tokens that the ledger remembers")?,
             ledger_up: gauge(r, "ledger_up", "1 while the ledger answers")?,
+            ledger_errors: counters(r, "ledger_errors_total", "Ledger operations without an answer", &["kind"])?,
+            ledger_epochs: counters(
+                r,
+                "ledger_epoch_changes_total",
+                "Times that the ledger may have forgotten",
+                &["cause"],
+            )?,
+            ledger_quarantine: gauge(
+                r,
+                "ledger_quarantine_seconds",
+                "Seconds until tokens that are issued now are taken; 0 when they are",
+            )?,
+            ledger_recovered: counters(
+                r,
+                "ledger_recovered_total",
+                "Reservations of a process that died, settled by another or after a restart",
+                &["how"],
+            )?,
             upstream_duration: histograms(
                 r,
                 "upstream_response_duration_seconds",

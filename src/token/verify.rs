@@ -31,6 +31,11 @@ impl<'a> Presented<'a> {
     pub fn new(text: &'a str) -> Result<Self, TooLong> {
         if text.len() > TOKEN_MAX { Err(TooLong) } else { Ok(Self(text)) }
     }
+
+    /// The exact text: a secret until it is burned.
+    pub(crate) fn text(&self) -> &'a str {
+        self.0
+    }
 }
 
 impl fmt::Debug for Presented<'_> {

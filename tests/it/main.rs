@@ -37,6 +37,9 @@ mod once;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]
 mod policy_reload;
+/// Retries, and what becomes of them.
+#[cfg(feature = "gateway")]
+mod retry;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.

@@ -48,7 +48,8 @@ impl Api {
             let _receipt = spool.append(event).unwrap();
         }
         let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
-        let followed = vec![Followed { dir: options.dir, consumed: Consumed::Released }];
+        let followed =
+            vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
         Follower::start(writer, followed, Clock::manual(NOW), metrics).unwrap().stop();
         let keys = ApiKeyStore::of(dir.path());
         for (secret, role) in [(AGENT, Role::Agent), (MERCHANT, Role::Merchant), (AUDITOR, Role::Auditor)] {

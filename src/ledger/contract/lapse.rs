@@ -1,7 +1,7 @@
 //! A reservation that nobody settles ends in an unknown outcome.
 
 use super::*;
-use crate::ledger::{Busy, Lapsed, Spent};
+use crate::ledger::Busy;
 
 /// What takes a lease's time. The reservations that it leaves behind are settled.
 pub(in crate::ledger) async fn lapses<L: Ledger + 'static>(bench: &Bench<L>) {
@@ -34,7 +34,7 @@ async fn what_nobody_settled_lapses_and_is_told_once<L: Ledger + 'static>(bench:
     assert_eq!(count(lapsed(&*bench.ledger).await), 0);
     assert_eq!(bench.state(&claim).await, Some(State::Spent(Spent::Indeterminate)));
     assert_eq!(bench.ledger.settle(held, Settlement::Released, None).await, Err(LedgerError::Lost));
-    assert_eq!(bench.ledger.abandon(&told).await, Ok(false));
+    assert_eq!(bench.ledger.abandon(&told).await, Ok(Fate::Told));
     assert_eq!(bench.state(&claim).await, Some(State::Spent(Spent::Indeterminate)));
 }
 

@@ -26,7 +26,7 @@ use crate::model::time::Timestamp;
 use super::entry::Counted;
 use super::epoch::Epoch;
 use super::{
-    Answer, Claim, Entry, Health, Lapsed, Ledger, LedgerError, Namespace, Reservation, Reserve, Settlement, Slot,
+    Answer, Claim, Entry, Fate, Health, Lapsed, Ledger, LedgerError, Namespace, Reservation, Reserve, Settlement, Slot,
     Spent, Standing, State,
 };
 use answers::Answers;
@@ -208,14 +208,16 @@ impl MemoryLedger {
         if answered { self.answers.lock().get(key) } else { None }
     }
 
-    fn abandon_now(&self, lapsed: &Lapsed) -> bool {
-        let unknown = Standing::Spent(Spent::Indeterminate);
-        let mut shard = self.shard(&lapsed.slot);
-        let settled = shard.settle(Key::of(&lapsed.slot), lapsed.trace, unknown, self.now_ms());
-        if let Some(purpose) = settled.as_ref().and_then(|settled| settled.was.purpose) {
-            self.purposes.lock().settle(purpose, lapsed.trace, unknown);
+    fn abandon_now(&self, lapsed: &Lapsed) -> Fate {
+        let Lapsed { slot, trace } = lapsed;
+        let (key, unknown) = (Key::of(slot), Standing::Spent(Spent::Indeterminate));
+        let mut shard = self.shard(slot);
+        let now_ms = self.now_ms();
+        let settled = shard.settle(key, *trace, unknown, now_ms);
+        if let Some(purpose) = settled.and_then(|settled| settled.was.purpose) {
+            self.purposes.lock().settle(purpose, *trace, unknown);
         }
-        settled.is_some()
+        shard.fate(key, *trace, now_ms)
     }
 
     /// What has a purpose needs no word here: by then it is of unknown outcome by its age.
@@ -277,7 +279,7 @@ impl Ledger for MemoryLedger {
         Ok(windows.usage(&pair, self.now_ms()))
     }
 
-    async fn abandon(&self, lapsed: &Lapsed) -> Result<bool, LedgerError> {
+    async fn abandon(&self, lapsed: &Lapsed) -> Result<Fate, LedgerError> {
         Ok(self.abandon_now(lapsed))
     }
 

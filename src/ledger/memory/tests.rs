@@ -1,7 +1,7 @@
 use super::*;
 use crate::decide::velocity::Limits;
 use crate::ledger::contract::{self, Bench};
-use crate::ledger::{RETENTION_MS, Retry};
+use crate::ledger::{Digest, Purpose, RETENTION_MS, Retry};
 
 const CAPACITY: usize = 1_000_000;
 
@@ -55,7 +55,7 @@ async fn when_full_it_refuses_and_forgets_nothing() {
 #[tokio::test]
 async fn a_token_is_remembered_for_exactly_the_retention() {
     let (_dir, bench) = bench(CAPACITY);
-    let retry = Some(Retry { key: crate::ledger::Digest::of(&[]), request: crate::ledger::Digest::of(&[]) });
+    let retry = Some(Retry { key: Digest::of(&[]), request: Digest::of(&[]) });
     let claim = Claim { retry, ..bench.claim() };
     let held = bench.first(&claim).await;
     let answer = Answer { status: 200, headers: Vec::new(), body: "ok".into() };
@@ -99,6 +99,19 @@ async fn a_call_tells_a_bounded_number_of_lapsed_reservations() {
         told.push(bench.ledger.lapsed().await.unwrap().len());
     }
     assert_eq!(told, [100, 100, 50, 0]);
+}
+
+#[tokio::test]
+async fn the_purpose_of_an_abandoned_reservation_is_unknown_at_once() {
+    let (_dir, bench) = bench(CAPACITY);
+    let claim = Claim { purpose: Some(Purpose(Digest::of(&[]))), ..bench.claim() };
+    let _held = bench.first(&claim).await;
+    let lapsed = Lapsed { slot: claim.slot, trace: claim.trace };
+    assert_eq!(bench.ledger.abandon(&lapsed).await, Ok(Fate::Indeterminate));
+    match bench.ledger.reserve(Claim { purpose: claim.purpose, ..bench.claim() }).await {
+        Ok(Reserve::Busy(busy)) => assert!(busy.unknown && busy.first == claim.trace),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

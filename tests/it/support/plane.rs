@@ -14,6 +14,7 @@ use permyx::keystore::agent_file::ApiKeyStore;
 use permyx::keystore::agents::{Allowance, ApiKey, ApiKeys, Enrolment, Role, Terms};
 use permyx::keystore::signing::SigningStore;
 use permyx::ledger::AnyLedger;
+use permyx::ledger::front::Front;
 use permyx::ledger::memory::MemoryLedger;
 use permyx::model::ids::StoreId;
 use permyx::model::time::Timestamp;
@@ -174,6 +175,7 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
     Authority {
         clock: clock.clone(),
         ledger: if setup.burns { AnyLedger::Memory(ledger()) } else { AnyLedger::Elsewhere },
+        front: Front::default(),
         evidence: Arc::new(Spool::open(options, clock.clone(), metrics.clone()).unwrap()),
         keys: Arc::new(Reloaded::new(KeyRing::of_set(issuer.published()).0)),
         issuer: Some(Arc::new(Reloaded::new(issuer))),

@@ -1,0 +1,204 @@
+//! Against a real server, started here on a free port.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use super::*;
+use crate::decide::velocity::Limits;
+use crate::ledger::{Digest, Namespace, Purpose, Retry, State};
+use crate::model::ids::Jti;
+
+/// Between two looks at a server that starts.
+const POLL: Duration = Duration::from_millis(10);
+
+/// A server of its own; it ends with the value.
+struct Server {
+    child: Child,
+    port: u16,
+    _dir: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = run(dir.path(), port, more);
+        let server = Self { child, port, _dir: dir };
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            std::thread::park_timeout(POLL);
+        }
+        server
+    }
+}
+
+fn run(dir: &Path, port: u16, more: &[&str]) -> Child {
+    let port = port.to_string();
+    let mut command = Command::new("redis-server");
+    command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"]).arg(dir);
+    command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().expect("redis-server is needed: apt-get install redis-server")
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn options(port: u16) -> RedisOptions {
+    let access = Access {
+        username: None,
+        password: None,
+        database: 0,
+        durability: Durability::Aof,
+        #[cfg(feature = "tls")]
+        tls: None,
+    };
+    RedisOptions {
+        topology: Topology::Standalone(Address { host: "127.0.0.1".to_owned(), port }),
+        sentinel_access: access.clone(),
+        access,
+        connections: 2,
+        deadline: Duration::from_millis(250),
+        lease: Duration::from_secs(270),
+        replica: "test".to_owned(),
+    }
+}
+
+fn store() -> StoreId {
+    StoreId::parse("store-123").unwrap()
+}
+
+struct Bench {
+    ledger: RedisLedger,
+    notices: mpsc::Receiver<Notice>,
+    clock: Clock,
+}
+
+impl Bench {
+    fn open(options: RedisOptions) -> Self {
+        let (tell, notices) = mpsc::channel(16);
+        let (clock, metrics) = (Clock::system(), Arc::new(Metrics::new().unwrap()));
+        let ledger = RedisLedger::open(options, [store()], clock.clone(), metrics, tell);
+        Self { ledger, notices, clock }
+    }
+
+    /// Waits until the server is in use and its epoch is known.
+    async fn usable(&self) {
+        while self.ledger.health().usable.is_err() {
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// A token from the future: the quarantine of a new server is over for it.
+    fn claim(&self) -> Claim {
+        Claim {
+            slot: Slot { namespace: Namespace::Enforce, store: store(), jti: Jti::random() },
+            trace: TraceId::random(),
+            issued: self.clock.now().plus_seconds(60),
+            agent: AgentId::parse("ak_1").unwrap(),
+            retry: None,
+            purpose: None,
+            confirmed: None,
+            limits: Limits::default(),
+            amount: 100,
+        }
+    }
+
+    async fn first(&self, claim: &Claim) -> Reservation {
+        match self.ledger.reserve(claim.clone()).await {
+            Ok(Reserve::First(reservation)) => reservation,
+            other => panic!("not first: {other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_reserved_settled_and_remembered() {
+    let server = Server::start(&[]);
+    let mut bench = Bench::open(options(server.port));
+    bench.usable().await;
+    assert!(matches!(bench.notices.recv().await, Some(Notice::EpochChanged { cause: "missing", .. })));
+    let retry = Retry { key: Digest::of(&[b"k"]), request: Digest::of(&[b"r"]) };
+    let claim = Claim { retry: Some(retry), ..bench.claim() };
+    let held = bench.first(&claim).await;
+    assert_eq!(held.attempts(), 1);
+    let answer = Answer { status: 200, headers: vec![("content-type".into(), "a/b".into())], body: "x".into() };
+    let standing = bench.ledger.settle(held, Settlement::Burned, Some(answer.clone())).await;
+    assert_eq!(standing, Ok(Standing::Spent(Spent::Burned)));
+    let entry = bench.ledger.entry(&claim.slot).await.unwrap().unwrap();
+    assert_eq!((entry.state, entry.first, entry.retry), (State::Spent(Spent::Burned), claim.trace, Some(retry)));
+    assert_eq!(bench.ledger.answer(&claim.slot).await, Ok(Some(answer)));
+    let full = bench.ledger.show(&claim.slot).await.unwrap().unwrap();
+    assert_eq!(full.replica, "test");
+}
+
+#[tokio::test]
+async fn a_flush_brings_no_token_back() {
+    let server = Server::start(&[]);
+    let mut bench = Bench::open(options(server.port));
+    bench.usable().await;
+    let claim = Claim { issued: bench.clock.now().plus_seconds(6), ..bench.claim() };
+    let held = bench.first(&claim).await;
+    bench.ledger.settle(held, Settlement::Burned, None).await.unwrap();
+    let mut plain = redis::Client::open(("127.0.0.1", server.port)).unwrap().get_connection().unwrap();
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    redis::cmd("FLUSHALL").exec(&mut plain).unwrap();
+    let again = Claim { trace: TraceId::random(), ..claim };
+    match bench.ledger.reserve(again).await {
+        Err(LedgerError::Quarantine { retry_after_s }) => assert!((1..=6).contains(&retry_after_s)),
+        other => panic!("{other:?}"),
+    }
+    let _first_epoch = bench.notices.recv().await;
+    assert!(matches!(bench.notices.recv().await, Some(Notice::EpochChanged { cause: "missing", .. })));
+    assert!(bench.ledger.health().quarantine_s > 0);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_server_is_told_with_its_fix() {
+    let server = Server::start(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
+    let bench = Bench::open(options(server.port));
+    let told = loop {
+        match bench.ledger.health().usable {
+            Err(told) if told.contains("maxmemory") => break told,
+            _ => tokio::time::sleep(POLL).await,
+        }
+    };
+    assert!(told.contains("set `maxmemory-policy noeviction`"), "{told}");
+    let refused = bench.ledger.reserve(bench.claim()).await.unwrap_err();
+    assert_eq!(refused, LedgerError::Unavailable(Trouble::Unsafe));
+}
+
+#[tokio::test]
+async fn a_purpose_and_a_limit_are_kept_in_the_same_step() {
+    let server = Server::start(&[]);
+    let bench = Bench::open(options(server.port));
+    bench.usable().await;
+    let purpose = Some(Purpose(Digest::of(&[b"session"])));
+    let limits = Limits { orders_per_hour: Some(2), spend_per_hour: Some(1000), spend_per_day: Some(250) };
+    let claim = || Claim { purpose, limits, ..bench.claim() };
+    let (one, two) = (claim(), claim());
+    let held = bench.first(&one).await;
+    match bench.ledger.reserve(two.clone()).await {
+        Ok(Reserve::Busy(busy)) => assert_eq!(busy, Busy { first: one.trace, unknown: false }),
+        other => panic!("{other:?}"),
+    }
+    bench.ledger.settle(held, Settlement::Indeterminate, None).await.unwrap();
+    match bench.ledger.reserve(two.clone()).await {
+        Ok(Reserve::Busy(busy)) => assert_eq!(busy, Busy { first: one.trace, unknown: true }),
+        other => panic!("{other:?}"),
+    }
+    let held = bench.first(&Claim { confirmed: Some(one.trace), ..two }).await;
+    let usage = bench.ledger.usage(&store(), &one.agent, one.issued).await.unwrap();
+    assert_eq!(usage, Usage { orders_last_hour: 2, spent_last_hour: 200, spent_last_day: 200 });
+    let exceeded = bench.ledger.reserve(Claim { purpose: None, ..claim() }).await.unwrap();
+    assert!(matches!(exceeded, Reserve::Exceeded(Exceeded { rule: Rule::OrdersPerHour, counted: 2, limit: 2 })));
+    assert_eq!(bench.ledger.settle(held, Settlement::Released, None).await, Ok(Standing::Unused));
+    let usage = bench.ledger.usage(&store(), &one.agent, one.issued).await.unwrap();
+    assert_eq!(usage, Usage { orders_last_hour: 1, spent_last_hour: 100, spent_last_day: 100 });
+    let dear = bench.ledger.reserve(Claim { purpose: None, amount: 151, ..claim() }).await.unwrap();
+    assert!(matches!(dear, Reserve::Exceeded(Exceeded { rule: Rule::SpendPerDay, counted: 100, limit: 250 })));
+}
