@@ -12,6 +12,7 @@ use serde::Serialize;
 use tokio::sync::SemaphorePermit;
 use utoipa::ToSchema;
 
+use crate::authority::retry::IdempotencyKey;
 use crate::clock::Monotonic;
 use crate::keystore::agents::ApiKey;
 use crate::model::ids::TraceId;
@@ -30,6 +31,7 @@ pub(super) const BODY_MAX: usize = 64 * 1024;
 /// A body that takes longer is given up.
 const BODY_TIME: Duration = Duration::from_secs(15);
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const ACCEPT_VERSION: HeaderName = HeaderName::from_static("accept-version");
 
 /// One place of the API.
@@ -89,6 +91,8 @@ pub(super) struct Caller {
     pub version: Version,
     /// The call's one instant, read after its body was complete.
     pub now: Timestamp,
+    /// Its Idempotency-Key, for the calls that take one.
+    pub idempotency: Result<Option<IdempotencyKey>, Refusal>,
 }
 
 /// What is known of a request while it is answered.
@@ -146,7 +150,9 @@ where
         let body = tokio::time::timeout(BODY_TIME, reading).await.map_err(|_elapsed| {
             Refusal::malformed(408, "body", format!("the body was not complete within {} s", BODY_TIME.as_secs()))
         })??;
-        let caller = Caller { key, trace: visit.trace, version: visit.version, now: api.authority.clock.now() };
+        let now = api.authority.clock.now();
+        let idempotency = IdempotencyKey::sent(head.headers.get_all(&IDEMPOTENCY_KEY));
+        let caller = Caller { key, trace: visit.trace, version: visit.version, now, idempotency };
         handle(api.clone(), caller, body).await
     }
     .await;

@@ -14,6 +14,7 @@ use super::edge::Visit;
 const JSON: &str = "application/json";
 /// A day's worth of nothing: an answer is for its caller and its moment.
 const NO_STORE: &str = "no-store";
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 const RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
@@ -23,6 +24,8 @@ pub(super) struct Reply {
     body: Vec<u8>,
     content_type: &'static str,
     caching: &'static str,
+    /// True when it is the answer of an earlier call, told again.
+    again: bool,
 }
 
 impl Reply {
@@ -32,7 +35,12 @@ impl Reply {
             Refusal::fault(Fault::Internal)
         })?;
         body.push(b'\n');
-        Ok(Self { body, content_type: JSON, caching: NO_STORE })
+        Ok(Self { body, content_type: JSON, caching: NO_STORE, again: false })
+    }
+
+    /// The answer of an earlier call.
+    pub fn told_again(self, again: bool) -> Self {
+        Self { again, ..self }
     }
 
     /// A public document that may be kept for a while.
@@ -44,11 +52,14 @@ impl Reply {
 /// Every answer of this API, good or bad.
 pub(super) fn respond(visit: &Visit, outcome: Result<Reply, Refusal>) -> Response {
     match outcome {
-        Ok(Reply { body, content_type, caching }) => {
+        Ok(Reply { body, content_type, caching, again }) => {
             let mut response = answer(visit, StatusCode::OK, body);
             let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+            if again {
+                headers.insert(REPLAYED, HeaderValue::from_static("true"));
+            }
             response
         }
         Err(refusal) => refused(visit, &refusal),

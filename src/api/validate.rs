@@ -10,6 +10,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::authority::retry::Asked;
+use crate::authority::validate::Validated;
 use crate::authority::{Refused, Stage};
 use crate::decide::Denial;
 use crate::keystore::agents::Role;
@@ -29,8 +30,9 @@ const ENDPOINT: Endpoint = Endpoint::keyed("validate", &[Method::POST]);
 
 /// The token was valid and is now used up.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Validated)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Validated {
+pub(super) struct Told {
     #[schema(example = true)]
     allowed: bool,
     #[serde(rename = "permyx_protocol_version")]
@@ -44,12 +46,12 @@ pub(super) struct Validated {
 }
 
 /// Burn a token: whoever gets `allowed: true` may execute its intent once. A merchant uses this or
-/// the gateway for one purchase, never both.
+/// the gateway for one purchase, never both. A retry with the same Idempotency-Key gets the first answer.
 #[utoipa::path(
     post, path = "/agents/v1/exec/validate", tag = "execution", security(("apiKey" = [])),
     request_body = schema::ValidateRequest,
     responses(
-        (status = 200, description = "Allowed and burned", body = Validated),
+        (status = 200, description = "Allowed and burned", body = Told),
         (status = 403, description = "Denied, with the reason code", body = schema::Refused),
         (status = 409, description = "Another call with this token is under way", body = schema::Refused),
         (status = "4XX", description = "Malformed, unknown key, allowance used up", body = schema::Refused),
@@ -74,15 +76,21 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
         api.authority.refuse(&call, None, &refused);
         return Err(refused.refusal());
     };
-    let validated = api.authority.validate(&call, token, access::holder(&caller.key), &Asked::default()).await;
-    validated.map_err(|refused| refused.refusal())?;
-    Reply::json(&Validated {
+    let request: [&[u8]; 2] = [b"validate", &body];
+    let asked = Asked { key: caller.idempotency?, request: &request, ..Asked::default() };
+    let validated = api.authority.validate(&call, token, access::holder(&caller.key), &asked).await;
+    let first = match validated.map_err(|refused| refused.refusal())? {
+        Validated::Now => None,
+        Validated::Before { first } => Some(first),
+    };
+    let reply = Reply::json(&Told {
         allowed: true,
         version: caller.version,
         reason_code: None,
         token_consumed: true,
-        trace_id: caller.trace,
-    })
+        trace_id: first.unwrap_or(caller.trace),
+    })?;
+    Ok(reply.told_again(first.is_some()))
 }
 
 /// `executionToken`. Leaving it out is malformed; a merchant that passes on what an agent did not

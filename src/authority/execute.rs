@@ -4,7 +4,6 @@
 use crate::decide::policy::Mode;
 use crate::decide::velocity::{Limits, Usage};
 use crate::decide::{self, Decision, Denial, Facts, Permit, Question};
-use crate::evidence::Spool;
 use crate::ledger::front::Mark;
 use crate::ledger::retry::Again;
 use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Settlement, Spent, Standing, State};
@@ -295,52 +294,4 @@ pub(super) fn order_event(call: &Call, token: Option<&Verified>, ending: &Ending
     event.data.order_status = ending.order.status.clone().map(Into::into);
     event.data.http_status = ending.status;
     Some(event)
-}
-
-impl Authority {
-    /// `/validate`: the whole execution without a request to send. The burn is the execution.
-    pub async fn validate(
-        &self,
-        call: &Call,
-        token: Presented<'_>,
-        holder: Holder<'_>,
-        asked: &Asked<'_>,
-    ) -> Result<Verified, Refused> {
-        let mark = self.front.mark(token);
-        if let Some(known) = self.known_burned(call, mark, asked.key.as_ref()) {
-            self.refuse(call, Some(&known.token), &known.refused);
-            return Err(known.refused);
-        }
-        let asked = &Asked { mark: Some(mark), ..asked.clone() };
-        let token = match self.verify(token, call) {
-            Ok(token) => token,
-            Err((denial, known)) => {
-                let refused = denial.into();
-                self.refuse(call, known.as_deref(), &refused);
-                return Err(refused);
-            }
-        };
-        match self.clear(call, &token, Facts::NotVisible, holder, asked).await {
-            Ok(clearance) => {
-                let ending = Ending {
-                    settlement: Settlement::Burned,
-                    status: None,
-                    cause: "validated".into(),
-                    order: OrderFacts::default(),
-                    client_gone: false,
-                };
-                let _ = self.settle(call, &token, clearance, &ending, None).await;
-                Ok(token)
-            }
-            Err(refused) => {
-                self.refuse(call, Some(&token), &refused);
-                Err(refused)
-            }
-        }
-    }
-
-    #[must_use]
-    pub fn evidence(&self) -> &Spool {
-        &self.evidence
-    }
 }

@@ -10,6 +10,7 @@ pub mod observe;
 pub mod policies;
 pub mod recover;
 pub mod retry;
+pub mod validate;
 
 use std::sync::Arc;
 

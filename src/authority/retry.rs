@@ -35,6 +35,17 @@ impl IdempotencyKey {
         }
         Ok(Self(bare.to_owned()))
     }
+
+    /// The key of a call, which may send the field once.
+    pub fn sent(fields: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Result<Option<Self>, Refusal> {
+        let bad = |message: String| Refusal::malformed(400, "Idempotency-Key", message);
+        let mut fields = fields.into_iter();
+        match (fields.next(), fields.next()) {
+            (None, _) => Ok(None),
+            (Some(_), Some(_)) => Err(bad("send one Idempotency-Key".to_owned())),
+            (Some(key), None) => Self::parse(key.as_ref()).map(Some).map_err(|why| bad(why.to_string())),
+        }
+    }
 }
 
 /// What a call says about itself beyond its token.

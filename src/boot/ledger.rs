@@ -9,7 +9,7 @@ use crate::authority::Authority;
 use crate::config::Config;
 use crate::evidence::Unsettled;
 use crate::ledger::AnyLedger;
-use crate::ledger::memory::MemoryLedger;
+use crate::ledger::memory::{MemoryLedger, MemoryOptions};
 use crate::ledger::redis::{Notice, RedisLedger, RedisOptions};
 use crate::model::ids::StoreId;
 
@@ -30,9 +30,11 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    /// One that this process alone burns in. `skew_s` as in `MemoryLedger::open`.
+    /// One that this process alone burns in. `skew_s`: how far the issuer's clock may be ahead.
     pub(super) fn memory(config: &Config, base: &Base, skew_s: i64) -> Result<Self, BootError> {
-        let ledger = MemoryLedger::open(&config.data, config.ledger.capacity, base.clock.clone(), skew_s)?;
+        let lease_ms = i64::try_from(config.ledger.lease.as_millis()).unwrap_or(i64::MAX);
+        let options = MemoryOptions { capacity: config.ledger.capacity, skew_s, lease_ms, ..MemoryOptions::default() };
+        let ledger = MemoryLedger::open_with(&config.data, base.clock.clone(), options)?;
         Ok(Self::quiet(AnyLedger::Memory(ledger), config))
     }
 

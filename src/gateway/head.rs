@@ -3,7 +3,6 @@
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue};
 
-use crate::authority::retry::IdempotencyKey;
 use crate::model::ids::TraceId;
 use crate::protocol::deny::Refusal;
 use crate::token::TOKEN_MAX;
@@ -127,17 +126,6 @@ pub fn is_ours(name: &str) -> bool {
     const PREFIX: &[u8] = b"permyx-";
     let spelled = |(have, want): (u8, &u8)| have.to_ascii_lowercase() == *want || (have == b'_' && *want == b'-');
     name.len() >= PREFIX.len() && name.bytes().zip(PREFIX).all(spelled)
-}
-
-/// The Idempotency-Key, quoted or bare. It goes to the merchant as it came.
-pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusal> {
-    let mut fields = headers.get_all("idempotency-key").iter();
-    let bad = |message: String| Refusal::malformed(400, "Idempotency-Key", message);
-    match (fields.next(), fields.next()) {
-        (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(bad("send one Idempotency-Key".to_owned())),
-        (Some(field), None) => IdempotencyKey::parse(field.as_bytes()).map(Some).map_err(|why| bad(why.to_string())),
-    }
 }
 
 /// The call whose unknown outcome the caller knows of.

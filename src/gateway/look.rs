@@ -35,7 +35,7 @@ pub(super) struct Retrying {
 
 impl Retrying {
     fn read(request: &RequestHeader, path: &str) -> Result<Self, Refusal> {
-        let key = head::idempotency_key(&request.headers)?;
+        let key = IdempotencyKey::sent(request.headers.get_all("idempotency-key"))?;
         let query = request.uri.query().unwrap_or_default();
         let line = key.as_ref().map_or_else(String::new, |_| format!("{} {path}?{query}", request.method));
         Ok(Self { key, confirmed: head::confirmed(&request.headers)?, line })

@@ -73,7 +73,7 @@ fn a_lost_answer_is_given_again_and_the_merchant_sees_one_request() {
 fn a_key_stands_for_one_request() {
     let token = STAND.gateway.token("sells");
     assert_eq!(buy("sells", &token, &["Idempotency-Key: order-2"], MUG).status, 200);
-    let spaced = MUG.replace(':', ": ");
+    let spaced = MUG.replacen('{', "{ ", 1);
     let other = buy("sells", &token, &["Idempotency-Key: order-2"], &spaced);
     assert_eq!(told(&other), (422, "REPLAY_DETECTED".to_owned(), "replay.key_reuse".to_owned()));
     let other = buy("sells", &token, &["Idempotency-Key: order-3"], MUG);

@@ -147,3 +147,32 @@ fn where_another_process_burns_nothing_is_burned_here() {
     assert_eq!(refused(&answer, 503, "LEDGER_UNAVAILABLE")["retryable"], true);
     assert!(answer.header("retry-after").is_some());
 }
+
+/// A merchant that lost the answer may ask again with its Idempotency-Key; whoever asks for
+/// something else with it may not, and without a key a second call is a replay.
+#[test]
+fn a_lost_answer_is_told_again_to_whoever_has_the_key() {
+    let plane = Plane::new();
+    let (agent, merchant) = (plane.agent(), plane.merchant());
+    let token = plane.token(&agent);
+    let body = json!({ "storeId": "store-123", "executionToken": token }).to_string();
+    let validate = |headers: &[&str], body: &str| plane.send("POST", VALIDATE, &merchant, headers, body);
+    let first = validate(&["Idempotency-Key: v-1"], &body);
+    assert_eq!((first.status, first.header("idempotent-replayed")), (200, None));
+    let again = validate(&["Idempotency-Key: \"v-1\""], &body);
+    assert_eq!((again.status, again.header("idempotent-replayed")), (200, Some("true")));
+    assert_eq!(again.json()["traceId"], first.json()["traceId"]);
+    // It expired since: the answer is told all the same.
+    plane.clock.advance(130_000);
+    assert_eq!(validate(&["Idempotency-Key: v-1"], &body).status, 200);
+    refused(&validate(&[], &body), 403, "TOKEN_EXPIRED");
+    let token = plane.token(&agent);
+    let other = json!({ "storeId": "store-123", "executionToken": token }).to_string();
+    let spaced = other.replacen('{', "{ ", 1);
+    assert_eq!(validate(&["Idempotency-Key: v-2"], &other).status, 200);
+    let reused = validate(&["Idempotency-Key: v-2"], &spaced);
+    refused(&reused, 422, "REPLAY_DETECTED");
+    refused(&validate(&[], &other), 403, "REPLAY_DETECTED");
+    let bad = validate(&["Idempotency-Key: "], &other);
+    assert_eq!((bad.status, &bad.json()["member"]), (400, &json!("Idempotency-Key")));
+}

@@ -26,8 +26,8 @@ use crate::model::time::Timestamp;
 use super::entry::Counted;
 use super::epoch::Epoch;
 use super::{
-    Answer, Claim, Entry, Fate, Health, Lapsed, Ledger, LedgerError, Namespace, Reservation, Reserve, Settlement, Slot,
-    Spent, Standing, State,
+    Answer, Claim, Entry, Fate, Health, Lapsed, Ledger, LedgerError, Reservation, Reserve, Settlement, Slot, Spent,
+    Standing, State,
 };
 use answers::Answers;
 use purposes::Purposes;
@@ -137,15 +137,14 @@ impl MemoryLedger {
         if let Some(entry) = shard.entry(key, now_ms) {
             return Ok(Reserve::Known(entry));
         }
-        let enforced = claim.slot.namespace == Namespace::Enforce;
-        let mut purpose = claim.purpose.filter(|_| enforced).map(|purpose| (purpose, self.purposes.lock()));
+        let mut purpose = claim.purpose.map(|purpose| (purpose, self.purposes.lock()));
         if let Some((purpose, purposes)) = &mut purpose
             && let Some(busy) = purposes.busy(*purpose, &claim, now_ms)?
         {
             return Ok(Reserve::Busy(busy));
         }
         let pair = || (claim.slot.store.clone(), claim.agent.clone());
-        let mut limited = (enforced && claim.limits.any()).then(|| (pair(), self.windows.lock()));
+        let mut limited = claim.limits.any().then(|| (pair(), self.windows.lock()));
         if let Some((pair, windows)) = &mut limited
             && let Err(exceeded) = windows.admit(pair, &claim.limits, claim.amount, now_ms)?
         {
@@ -252,7 +251,7 @@ fn lock(data: &Path) -> Result<File, LockError> {
 
 impl Ledger for MemoryLedger {
     async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
-        self.reserve_now(claim)
+        self.reserve_now(claim.in_its_namespace())
     }
 
     async fn settle(

@@ -353,7 +353,7 @@ impl From<Trouble> for SettleFault {
 
 impl Ledger for RedisLedger {
     async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
-        Ok(self.shared.reserve(claim).await?)
+        Ok(self.shared.reserve(claim.in_its_namespace()).await?)
     }
 
     async fn settle(

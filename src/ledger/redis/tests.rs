@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::decide::velocity::Limits;
+use crate::ledger::contract;
 use crate::ledger::{Digest, Namespace, Purpose, Retry, State};
 use crate::model::ids::Jti;
 
@@ -39,6 +40,12 @@ fn run(dir: &Path, port: u16, more: &[&str]) -> Child {
     command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"]).arg(dir);
     command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("redis-server is needed: apt-get install redis-server")
+}
+
+impl Server {
+    fn client(&self) -> redis::Connection {
+        redis::Client::open(("127.0.0.1", self.port)).unwrap().get_connection().unwrap()
+    }
 }
 
 impl Drop for Server {
@@ -116,6 +123,38 @@ impl Bench {
     }
 }
 
+/// An epoch that began a minute ago: the quarantine of a new server is over.
+fn seasoned() -> Server {
+    let server = Server::start(&[]);
+    let mut plain = server.client();
+    let info: String = redis::cmd("INFO").query(&mut plain).unwrap();
+    let fact = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+    let (run, history) = (fact("run_id:"), fact("master_replid:"));
+    let started = Clock::system().now().millis() - 60_000;
+    let key = Keys(&store()).epoch();
+    let epoch = format!("1|{started}|{run}|{history}|test");
+    redis::cmd("SET").arg(&key).arg(epoch).arg("PX").arg(RETENTION_MS).exec(&mut plain).unwrap();
+    server
+}
+
+/// A bench of the contract on this server.
+async fn contract_bench(server: &Server, lease_ms: u64) -> contract::Bench<RedisLedger> {
+    let lease = Duration::from_millis(lease_ms);
+    let Bench { ledger, clock, .. } = Bench::open(RedisOptions { lease, ..options(server.port) });
+    let bench = contract::Bench { ledger: Arc::new(ledger), clock, lease_ms: i64::try_from(lease_ms).unwrap() };
+    while bench.ledger.health().usable.is_err() {
+        tokio::time::sleep(POLL).await;
+    }
+    bench
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_ledger_contract() {
+    let server = seasoned();
+    contract::all(&contract_bench(&server, 270_000).await).await;
+    contract::lapses(&contract_bench(&server, 1000).await).await;
+}
+
 #[tokio::test]
 async fn a_token_is_reserved_settled_and_remembered() {
     let server = Server::start(&[]);
@@ -144,7 +183,7 @@ async fn a_flush_brings_no_token_back() {
     let claim = Claim { issued: bench.clock.now().plus_seconds(6), ..bench.claim() };
     let held = bench.first(&claim).await;
     bench.ledger.settle(held, Settlement::Burned, None).await.unwrap();
-    let mut plain = redis::Client::open(("127.0.0.1", server.port)).unwrap().get_connection().unwrap();
+    let mut plain = server.client();
     tokio::time::sleep(Duration::from_millis(1100)).await;
     redis::cmd("FLUSHALL").exec(&mut plain).unwrap();
     let again = Claim { trace: TraceId::random(), ..claim };

@@ -220,7 +220,7 @@ pub fn refused(answer: &Answer, status: u16, code: &str) -> Value {
     common(answer);
     assert!(!body["error"]["message"].as_str().unwrap().is_empty());
     assert_eq!((&body["allowed"], &body["tokenConsumed"]), (&json!(false), &json!(false)));
-    let judged = matches!(status, 403 | 429) && code != "FORBIDDEN";
+    let judged = matches!(status, 403 | 422 | 429) && code != "FORBIDDEN";
     assert_eq!(body["reasonCode"], if judged { json!(code) } else { Value::Null });
     body
 }
