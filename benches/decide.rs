@@ -11,6 +11,7 @@ use permyx::decide::velocity::Usage;
 use permyx::decide::{Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::StoreId;
 use permyx::model::json::read_object;
+use permyx::model::revocation::{Kind, Note, RECORDS_MAX, Revocation, Revocations, Subject};
 use permyx::model::scope::Scope;
 use permyx::protocol::extract::{self, CheckoutFacts};
 use permyx::protocol::preset::{Preset, built_in};
@@ -42,6 +43,7 @@ fn judgements(c: &mut Criterion) {
         needs: Scope::AgentExec,
         policy: &policy,
         listing: Listing::NoCatalog,
+        revoked: None,
         counted: Usage::default(),
         now: NOW,
     };
@@ -57,6 +59,19 @@ fn judgements(c: &mut Criterion) {
         let allowed = matches!(decide(&question, Facts::Known(cart)), Decision::Allow(_));
         assert_eq!(allowed, name == "allowed", "{name}");
         group.bench_function(name, |b| b.iter(|| decide(black_box(&question), Facts::Known(black_box(cart)))));
+    }
+    let agents = (0..RECORDS_MAX).map(|n| Revocation {
+        at: NOW,
+        by: Note::default(),
+        reason: Note::default(),
+        revoked: true,
+        subject: Subject::of(Kind::Agent, &format!("ak_{n}")).unwrap(),
+    });
+    for (name, revocations) in [("revoked: none", Revocations::default()), ("revoked: 10,000 others", agents.collect())]
+    {
+        let find = || black_box(&revocations).find(&store, token.agent(), Some(token.jti()));
+        assert_eq!(find(), None);
+        group.bench_function(name, |b| b.iter(find));
     }
     group.bench_function("read the cart", |b| b.iter(|| facts(preset, black_box(CART))));
     group.finish();

@@ -28,6 +28,7 @@ pub mod portal;
 pub mod protocol;
 pub mod quota;
 pub mod reload;
+pub mod revocation;
 pub mod sandbox;
 pub mod sessions;
 pub mod telemetry;

@@ -37,7 +37,10 @@ const JWKS_CACHING: &str = "public, max-age=300";
 pub(super) async fn jwks(State(api): State<Arc<Api>>, request: Request) -> Response {
     edge::open(api, &JWKS, request, |api, _version| {
         let issuer = api.authority.issuer.as_ref().ok_or(Refusal::fault(Fault::NotFound))?.snapshot();
-        Ok(Reply::json(issuer.published())?.document("application/jwk-set+json", JWKS_CACHING))
+        let mut set = issuer.published().clone();
+        let revocations = api.authority.revocations.snapshot();
+        set.keys.retain(|key| key.common.key_id.as_deref().is_none_or(|kid| !revocations.has_key(kid)));
+        Ok(Reply::json(&set)?.document("application/jwk-set+json", JWKS_CACHING))
     })
 }
 

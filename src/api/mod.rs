@@ -14,6 +14,7 @@ mod members;
 mod observe;
 pub mod openapi;
 mod respond;
+mod revocations;
 #[expect(dead_code, reason = "these types exist for the document: bodies are read strictly, member by member")]
 mod schema;
 mod validate;
@@ -109,6 +110,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/v1/protocols", any(discover::protocols))
         .route("/v1/compliance", any(discover::compliance))
         .route("/v1/catalog/{store}/variants", any(catalog::put))
+        .route("/v1/revocations", any(revocations::list).post(revocations::add))
+        .route("/v1/revocations/{subject}", any(revocations::lift))
         .route("/openapi.json", any(openapi::openapi))
         .with_state(api)
 }

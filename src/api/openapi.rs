@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::edge::{self, Endpoint};
 use super::respond::Reply;
-use super::{Api, authorize, catalog, discover, introspect, observe, validate};
+use super::{Api, authorize, catalog, discover, introspect, observe, revocations, validate};
 
 const ENDPOINT: Endpoint = Endpoint::open("openapi", &[Method::GET]);
 
@@ -24,6 +24,9 @@ const ENDPOINT: Endpoint = Endpoint::open("openapi", &[Method::GET]);
         observe::observe,
         introspect::introspect,
         catalog::put,
+        revocations::add,
+        revocations::list,
+        revocations::lift,
         discover::jwks,
         discover::protocols,
         discover::compliance,

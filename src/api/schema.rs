@@ -103,6 +103,15 @@ pub struct CatalogRequest {
 }
 
 #[derive(ToSchema)]
+pub struct RevocationRequest {
+    /// `token:<jti>`, `agent:<id>`, `key:<kid>` or `store:<id>`.
+    #[schema(example = "agent:ak_0123456789ab")]
+    subject: String,
+    /// One line of at most 200 characters, for the record.
+    reason: Option<String>,
+}
+
+#[derive(ToSchema)]
 pub struct ErrorDoc {
     /// A reason code, or what is no judgement: `BAD_REQUEST`, `UNAUTHORIZED`, `LEDGER_UNAVAILABLE`, …
     #[schema(example = "POLICY_DENIED")]

@@ -15,6 +15,8 @@ use super::{Authority, Call, Passage, Refused};
 pub enum CannotIssue {
     #[error("this process holds no signing key")]
     NoKey,
+    #[error("every signing key is revoked: make another one with `permyx keys rotate --lead 0s`")]
+    Revoked,
     #[error("the signing key cannot sign")]
     Key(#[from] KeyError),
 }
@@ -38,7 +40,8 @@ impl Authority {
         // A token that the ledger would refuse is not issued.
         let counted = self.usage(call, agent).await.map_err(|error| NotIssued::Refused(error.into()))?;
         let listing = self.listing(&call.store, &intent.variant);
-        if let Err(denial) = decide::authorize(intent, &call.policy, listing, counted, call.now) {
+        let revoked = self.revocations.snapshot().find(&call.store, agent, None);
+        if let Err(denial) = decide::authorize(intent, &call.policy, listing, revoked, counted, call.now) {
             return Err(NotIssued::Refused(self.not_authorized(call, intent, agent, denial.into())));
         }
         let (jti, token) = self.sign(call, intent, agent, product).map_err(NotIssued::Failed)?;
@@ -66,7 +69,9 @@ impl Authority {
         let jti = Jti::random();
         let lifetime = call.policy.token_lifetime();
         let grant = Grant { intent, agent, product: Some(product), jti, issued: call.now, lifetime };
-        Ok((jti, issue(issuer.signer(), &grant)?))
+        let revocations = self.revocations.snapshot();
+        let signer = issuer.signers().find(|key| !revocations.has_key(key.kid())).ok_or(CannotIssue::Revoked)?;
+        Ok((jti, issue(signer, &grant)?))
     }
 
     fn not_authorized(&self, call: &Call, intent: &Intent, agent: &AgentId, refused: Refused) -> Refused {

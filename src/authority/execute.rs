@@ -10,9 +10,10 @@ use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Se
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::AgentId;
 use crate::model::reason::ReasonCode;
+use crate::model::revocation::Kind;
 use crate::protocol::deny::Code;
 use crate::protocol::extract::OrderFacts;
-use crate::token::verify::{Presented, TokenFault, Verified, verify};
+use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::retry::{Asked, Second};
 use super::{Authority, Call, Refused};
@@ -81,8 +82,9 @@ impl Authority {
     /// Reads and verifies a token. The second value is what may be said of it in evidence: an
     /// expired token is known, a forged one is not.
     pub fn verify(&self, token: Presented<'_>, call: &Call) -> Result<Verified, (Denial, Option<Box<Verified>>)> {
-        verify(token, &self.keys.snapshot(), call.now).map_err(|fault| match fault {
+        self.read(token, call.now).map_err(|fault| match fault {
             TokenFault::Expired(token) => (Denial::by(ReasonCode::TokenExpired, "token.exp"), Some(token)),
+            TokenFault::RevokedKey => (Denial::by(ReasonCode::InvalidSignature, Kind::Key.rule()), None),
             TokenFault::Invalid(_) => (Denial::of(ReasonCode::InvalidSignature), None),
             TokenFault::UnknownKey => {
                 self.unknown_key.notify_one();
@@ -159,7 +161,17 @@ impl Authority {
     pub(super) fn question<'a>(&self, call: &'a Call, token: &'a Verified, counted: Usage) -> Question<'a> {
         let listing =
             token.intent().map_or(decide::Listing::NoCatalog, |intent| self.listing(&call.store, &intent.variant));
-        Question { token, store: &call.store, needs: call.needs, policy: &call.policy, listing, counted, now: call.now }
+        let revoked = self.revoked(call, token);
+        Question {
+            token,
+            store: &call.store,
+            needs: call.needs,
+            policy: &call.policy,
+            listing,
+            revoked,
+            counted,
+            now: call.now,
+        }
     }
 
     async fn reserve(

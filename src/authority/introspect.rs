@@ -2,7 +2,7 @@
 
 use crate::decide::{self, Decision, Facts};
 use crate::ledger::{Ledger, Namespace, Slot, Spent, State};
-use crate::token::verify::{Presented, TokenFault, Verified, verify};
+use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::{Authority, Call};
 
@@ -46,10 +46,10 @@ impl Authority {
         now: crate::model::time::Timestamp,
         call_of: impl FnOnce(&Verified) -> Call,
     ) -> Introspection {
-        let (token, expired) = match verify(token, &self.keys.snapshot(), now) {
+        let (token, expired) = match self.read(token, now) {
             Ok(token) => (token, false),
             Err(TokenFault::Expired(token)) => (*token, true),
-            Err(TokenFault::Invalid(_) | TokenFault::UnknownKey) => {
+            Err(TokenFault::Invalid(_) | TokenFault::UnknownKey | TokenFault::RevokedKey) => {
                 return Introspection {
                     valid: false,
                     expired: false,

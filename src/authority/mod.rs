@@ -10,6 +10,7 @@ pub mod observe;
 pub mod policies;
 pub mod recover;
 pub mod retry;
+pub mod revoke;
 pub mod validate;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
 use crate::protocol::deny::{Code, Refusal};
 use crate::reload::Reloaded;
+use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 use crate::token::verify::Verified;
@@ -51,6 +53,7 @@ pub struct Authority {
     pub issuer: Option<Arc<Reloaded<SigningKeys>>>,
     pub policies: Arc<PolicyBook>,
     pub catalog: Arc<Catalog>,
+    pub revocations: Arc<KillSwitch>,
     /// Told when a token names a key that is not in the ring.
     pub unknown_key: Arc<tokio::sync::Notify>,
 }

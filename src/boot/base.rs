@@ -16,11 +16,13 @@ use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
 use crate::ops::Ops;
 use crate::reload::{self, Reloaded};
+use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
 use super::ledger::{self, Opened};
 use super::listen::{BootError, listen};
+use super::revocations::kill_switch;
 use super::run::{Address, Tasks, until};
 
 /// Largest segment of a spool.
@@ -33,6 +35,7 @@ pub(super) struct Base {
     pub(super) evidence: Arc<Spool>,
     pub(super) policies: Arc<PolicyBook>,
     pub(super) catalog: Arc<Catalog>,
+    pub(super) revocations: Arc<KillSwitch>,
     pub(super) tasks: Tasks,
     /// What an earlier life of this process reserved and did not settle.
     left: Vec<Unsettled>,
@@ -55,7 +58,9 @@ impl Base {
         let policies = PolicyBook::open(config.policies.clone(), clock.clone(), metrics.clone())?;
         let catalog = config.catalog.as_deref().map_or_else(|| Ok(Catalog::none()), Catalog::open)?;
         let (policies, catalog) = (Arc::new(policies), Arc::new(catalog));
-        let mut base = Self { clock, metrics, evidence, policies, catalog, tasks: Tasks::new(), left };
+        let mut tasks = Tasks::new();
+        let revocations = kill_switch(config, &clock, &metrics, &evidence, &mut tasks)?;
+        let mut base = Self { clock, metrics, evidence, policies, catalog, revocations, tasks, left };
         base.accompany(config);
         Ok(base)
     }
@@ -90,6 +95,7 @@ impl Base {
             issuer: keys.issuer,
             policies: self.policies.clone(),
             catalog: self.catalog.clone(),
+            revocations: self.revocations.clone(),
             unknown_key: keys.unknown_key,
         });
         let left = std::mem::take(&mut self.left);

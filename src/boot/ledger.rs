@@ -35,7 +35,7 @@ impl Opened {
         let lease_ms = i64::try_from(config.ledger.lease.as_millis()).unwrap_or(i64::MAX);
         let options = MemoryOptions { capacity: config.ledger.capacity, skew_s, lease_ms, ..MemoryOptions::default() };
         let ledger = MemoryLedger::open_with(&config.data, base.clock.clone(), options)?;
-        Ok(Self::quiet(AnyLedger::Memory(ledger), config))
+        Ok(Self::quiet(AnyLedger::Memory(Box::new(ledger)), config))
     }
 
     /// The one that is shared.

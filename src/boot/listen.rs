@@ -10,6 +10,7 @@ use crate::catalog::CatalogError;
 use crate::evidence::SpoolError;
 use crate::keystore::KeystoreError;
 use crate::ledger::memory::LockError;
+use crate::revocation::RevocationError;
 
 /// Why the program could not start. Each message names the thing and the fix.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,8 @@ pub enum BootError {
     Spool(#[from] SpoolError),
     #[error(transparent)]
     Keys(#[from] KeystoreError),
+    #[error(transparent)]
+    Revocations(#[from] RevocationError),
     #[error(transparent)]
     Ledger(#[from] LockError),
     #[error("metrics cannot be registered")]

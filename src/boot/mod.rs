@@ -7,6 +7,7 @@ mod control;
 mod dev;
 mod ledger;
 mod listen;
+mod revocations;
 mod roles;
 mod run;
 
@@ -15,6 +16,7 @@ pub use control::serve;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 pub use dev::{DEMO_KEY, DEMO_MERCHANT_KEY, DevOptions, dev};
 pub use listen::BootError;
+pub use revocations::shared_revocations;
 #[cfg(feature = "gateway")]
 pub use roles::gateway;
 pub use run::{Address, Running, StopSignal};

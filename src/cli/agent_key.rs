@@ -30,7 +30,8 @@ enum AgentKeyCommand {
     /// List the API keys, revoked ones included. Secrets are not known.
     #[command(after_help = "Example:\n  permyx agent-key list --json")]
     List(Place),
-    /// Take a key's authority away for good. Running servers notice within seconds.
+    /// Take a key's authority away for good. Running servers notice within seconds; tokens that it
+    /// got live on for two minutes unless `permyx revoke agent` stops them.
     #[command(after_help = "Example:\n  permyx agent-key revoke ak_0123456789ab")]
     Revoke(RevokeArgs),
 }

@@ -7,7 +7,9 @@ use crate::boot::BootError;
 use crate::config::ConfigError;
 use crate::keystore::KeystoreError;
 use crate::model::ids::Jti;
+use crate::model::revocation::{NoCommand, NotASubject};
 use crate::net::client::ClientError;
+use crate::revocation::RevocationError;
 
 /// The exit codes. Scripts depend on them; 0 is success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -27,6 +29,14 @@ pub enum Exit {
 pub enum CliError {
     #[error("the keys cannot be used")]
     Keys(#[from] KeystoreError),
+    #[error("the revocations cannot be used")]
+    Revocations(#[from] RevocationError),
+    #[error("`{id}` {why}")]
+    NotASubject { id: String, why: NotASubject },
+    #[error("{0}")]
+    NoCommand(#[from] NoCommand),
+    #[error("it is written here, but Redis did not answer: processes on other hosts hear of it later")]
+    NotShared(#[from] redis::RedisError),
     #[error("the answer cannot be written")]
     Output(#[from] std::io::Error),
     #[error("no answer from `{url}`: is `permyx dev` or `permyx serve` running there?")]
@@ -89,8 +99,11 @@ impl CliError {
                 | KeystoreError::TooManySigningKeys(_)
                 | KeystoreError::TooManyApiKeys(_),
             ) => Exit::Finding,
-            Self::Keys(KeystoreError::NeedsStores(_) | KeystoreError::NotASecret) | Self::NotAKey(_) => Exit::Usage,
-            Self::Keys(_) | Self::Output(_) => Exit::Incomplete,
+            Self::Keys(KeystoreError::NeedsStores(_) | KeystoreError::NotASecret)
+            | Self::NotAKey(_)
+            | Self::NotASubject { .. } => Exit::Usage,
+            Self::NoCommand(_) => Exit::Finding,
+            Self::Keys(_) | Self::Revocations(_) | Self::NotShared(_) | Self::Output(_) => Exit::Incomplete,
             Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
             Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
             Self::Config(_) | Self::Policies(_) | Self::NotRemembered(_) => Exit::Finding,

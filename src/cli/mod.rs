@@ -4,6 +4,7 @@ pub mod agent_key;
 pub mod error;
 pub mod keys;
 pub mod ledger;
+pub mod revoke;
 mod run;
 pub mod timeline;
 pub mod token;
@@ -48,6 +49,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// API keys of agents, merchants, auditors and operators
     AgentKey(agent_key::AgentKeyArgs),
+    /// Revoke a token, an agent, a signing key or a store, at once and everywhere
+    Revoke(revoke::RevokeArgs),
     /// Check a configuration file, or print its schema
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -99,6 +102,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Ledger(args) => run::waiting(ledger::run(&args, out)),
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
+        Verb::Revoke(args) => revoke::run(&args, &Clock::system(), out),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),
         Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),
         Verb::Policy(PolicyVerb::Validate { paths }) => run::validate_policies(&paths, out),

@@ -12,6 +12,7 @@ use crate::model::ids::{AgentId, Jti, StoreId};
 use crate::model::intent::Intent;
 use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
+use crate::model::revocation::Revoked;
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
 use crate::protocol::extract::CheckoutFacts;
@@ -30,6 +31,8 @@ pub struct Question<'a> {
     pub needs: Scope,
     pub policy: &'a Policy,
     pub listing: Listing,
+    /// What of this token is revoked.
+    pub revoked: Option<Revoked>,
     /// What was counted for this agent in this store, where it is known before the ledger counts.
     pub counted: Usage,
     pub now: Timestamp,
@@ -156,6 +159,11 @@ pub fn screen(q: &Question<'_>) -> Result<(), Denial> {
     rule::store(q.token.store(), q.store)
 }
 
+/// What is revoked is refused, whatever could not be found out about the purchase.
+pub fn unrevoked(revoked: Option<Revoked>) -> Result<(), Denial> {
+    rule::revoked(revoked)
+}
+
 /// Judges a token against what is being bought. The order of the lines is the precedence.
 pub fn decide(q: &Question<'_>, facts: Facts<'_>) -> Decision {
     match judge(q, facts) {
@@ -169,6 +177,7 @@ fn judge(q: &Question<'_>, facts: Facts<'_>) -> Result<Permit, Denial> {
     let intent = q.token.intent().ok_or_else(|| Denial::by(ReasonCode::IntentMismatch, "token.intent"))?;
     rule::facts(intent, facts)?;
     rule::listing(intent, q.listing, q.policy, q.now)?;
+    rule::revoked(q.revoked)?;
     rule::limits(intent, q.policy)?;
     let amount = amount(intent);
     rule::velocity(q.counted, amount, q.policy)?;
@@ -188,11 +197,13 @@ pub fn authorize(
     intent: &Intent,
     policy: &Policy,
     listing: Listing,
+    revoked: Option<Revoked>,
     counted: Usage,
     now: Timestamp,
 ) -> Result<(), Denial> {
     rule::scope(Some(intent.scope), Scope::AgentExec)?;
     rule::listing(intent, listing, policy, now)?;
+    rule::revoked(revoked)?;
     rule::limits(intent, policy)?;
     rule::velocity(counted, amount(intent), policy)
 }

@@ -5,6 +5,7 @@ use crate::model::ids::{StoreId, VariantId};
 use crate::model::intent::Intent;
 use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
+use crate::model::revocation::Revoked;
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
 use crate::protocol::extract::{CheckoutFacts, Fact, Line};
@@ -101,6 +102,12 @@ pub(super) fn listing(intent: &Intent, listing: Listing, policy: &Policy, now: T
         );
     }
     Ok(())
+}
+
+/// An operator's word counts before every limit.
+pub(super) fn revoked(revoked: Option<Revoked>) -> Verdict {
+    let Some(Revoked { kind, since }) = revoked else { return Ok(()) };
+    Err(denied(kind.rule(), format!("revoked at {since}"), "not revoked"))
 }
 
 /// Everything that the policy says about the purchase itself.

@@ -7,6 +7,7 @@ use super::*;
 use crate::model::ids::VariantId;
 use crate::model::intent::Quantity;
 use crate::model::money::Currency;
+use crate::model::revocation::Kind;
 use crate::protocol::extract::{Fact, Line};
 use crate::token::issue::{Grant, Lifetime, issue};
 use crate::token::keys::{KeyRing, SigningKey, key_set};
@@ -59,6 +60,7 @@ fn ask<'a>(token: &'a Verified, store: &'a StoreId, policy: &'a Policy) -> Quest
         needs: Scope::AgentExec,
         policy,
         listing: Listing::Listed { price: usd(2999), verified_at: NOW },
+        revoked: None,
         counted: Usage::default(),
         now: NOW,
     }
@@ -68,6 +70,13 @@ fn reason(decision: Decision) -> Option<ReasonCode> {
     match decision {
         Decision::Allow(_) => None,
         Decision::Deny(denial) => Some(denial.reason),
+    }
+}
+
+fn rule(decision: Decision) -> Option<String> {
+    match decision {
+        Decision::Deny(Denial { reason: ReasonCode::PolicyDenied, rule, .. }) => rule.map(String::from),
+        Decision::Allow(_) | Decision::Deny(_) => None,
     }
 }
 
@@ -82,6 +91,7 @@ fn reasons_come_in_the_published_order() {
     let mut q = Question {
         needs: Scope::Cart,
         listing: Listing::NotListed,
+        revoked: Some(Revoked { kind: Kind::Agent, since: NOW }),
         counted: Usage { orders_last_hour: 1, ..Usage::default() },
         ..ask(&token, &elsewhere, &strict)
     };
@@ -94,7 +104,9 @@ fn reasons_come_in_the_published_order() {
     q.listing = old;
     assert_eq!(reason(decide(&q, Facts::Known(&right))), Some(ReasonCode::StalePrice));
     q.listing = Listing::Listed { price: usd(2999), verified_at: NOW.plus_seconds(-6 * 3600) };
-    assert_eq!(reason(decide(&q, Facts::Known(&right))), Some(ReasonCode::PolicyDenied));
+    assert_eq!(rule(decide(&q, Facts::Known(&right))).as_deref(), Some("revoked.agent"));
+    q.revoked = None;
+    assert_eq!(rule(decide(&q, Facts::Known(&right))).as_deref(), Some("velocity.orders_per_hour"));
     q.counted = Usage::default();
     assert_eq!(reason(decide(&q, Facts::Known(&right))), None);
 }
@@ -141,9 +153,9 @@ proptest! {
         ));
         let listing = Listing::Listed { price: usd(minor), verified_at: NOW };
         let orders = Usage { orders_last_hour: orders, ..Usage::default() };
-        let loosely = authorize(&intent, &loose, listing, orders, NOW);
-        let strictly = authorize(&intent, &strict, listing, orders, NOW);
+        let loosely = authorize(&intent, &loose, listing, None, orders, NOW);
+        let strictly = authorize(&intent, &strict, listing, None, orders, NOW);
         prop_assert!(loosely.is_ok() || strictly.is_err());
-        prop_assert_eq!(authorize(&intent, &strict, listing, orders, NOW), strictly);
+        prop_assert_eq!(authorize(&intent, &strict, listing, None, orders, NOW), strictly);
     }
 }

@@ -63,6 +63,7 @@ impl<'a> Body<'a> {
 pub struct Data<'a> {
     pub agent_id: Option<&'a str>,
     pub agent_signal: Option<&'a str>,
+    pub by: Option<String>,
     pub cause: Option<String>,
     pub client_gone: bool,
     pub count: Option<u64>,
@@ -87,6 +88,7 @@ pub struct Data<'a> {
     pub scope: Option<&'a str>,
     pub stage: Option<&'a str>,
     pub store_id: Option<&'a str>,
+    pub subject: Option<String>,
     pub token_id: Option<&'a str>,
     pub trace_id: Option<&'a str>,
     pub variant_id: Option<String>,

@@ -356,6 +356,11 @@ impl Gateway {
     ) -> Result<Ticket, Judged> {
         let call = &guarded.call;
         let refuse = |refused: Refused| Judged::Refuse(refused);
+        // An outage may open the gate; to what is revoked it stays shut.
+        let no_session = |cause| match self.authority.unrevoked(call, verified) {
+            Ok(()) => refuse(Refused::Cannot(CannotDecide::Session(cause))),
+            Err(denial) => refuse(denial.into()),
+        };
         self.authority.screen(call, verified).map_err(|denial| refuse(denial.into()))?;
         if guarded.enforced() {
             readable(&guarded.step.route, headers, body).map_err(Judged::Malformed)?;
@@ -364,7 +369,7 @@ impl Gateway {
             FactSource::Request => None,
             FactSource::Session => {
                 let reading = self.sessions.reading(verified.jti(), self.settings.session_deadline).await;
-                Some(reading.ok_or_else(|| refuse(Refused::Cannot(CannotDecide::Session("too_many_reads"))))?)
+                Some(reading.ok_or_else(|| no_session("too_many_reads"))?)
             }
         };
         let found = self.facts(&guarded.step, headers, body).await;
@@ -372,7 +377,7 @@ impl Gateway {
             Ok(facts) => Facts::Known(facts),
             Err(NoFacts::Unknown(cause)) => Facts::Unknown(cause),
             Err(NoFacts::Contradicted) => Facts::Unknown("body_contradicts_session"),
-            Err(NoFacts::Unreachable(cause)) => return Err(refuse(Refused::Cannot(CannotDecide::Session(cause)))),
+            Err(NoFacts::Unreachable(cause)) => return Err(no_session(cause)),
         };
         let request = [guarded.retry.line.as_bytes(), body];
         let asked = Asked { mark: Some(mark), ..guarded.asked(&request) };

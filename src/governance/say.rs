@@ -48,6 +48,8 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::KeyRetired => "A signing key was retired.".to_owned(),
         EventKind::AgentKeyCreated => "An API key was made.".to_owned(),
         EventKind::AgentKeyRevoked => "An API key was revoked.".to_owned(),
+        EventKind::RevocationAdded => revocation(data, "was revoked"),
+        EventKind::RevocationLifted => revocation(data, "is no longer revoked"),
         EventKind::LedgerEpochChanged => {
             format!("The ledger may have forgotten: tokens from before are refused{}.", because(data))
         }
@@ -84,6 +86,12 @@ fn denied(data: &Data<'_>) -> String {
         _ => format!("The request{} was refused", on_route(data)),
     };
     format!("{what}: {}.", reason(data.reason_code).or(data.cause.as_deref().map(plain)).unwrap_or_default())
+}
+
+fn revocation(data: &Data<'_>, what: &str) -> String {
+    let subject = data.subject.as_deref().map(plain).unwrap_or_default();
+    let by = data.by.as_deref().map(|by| format!(" by {}", plain(by))).unwrap_or_default();
+    format!("{subject} {what}{by}{}.", because(data))
 }
 
 /// What a reason code means.

@@ -120,14 +120,15 @@ impl KeyList {
 /// What a server needs of the keys at one moment. Loaded again when the directory changes, and
 /// every few seconds because time alone can change the signer.
 pub struct SigningKeys {
-    signer: SigningKey,
+    /// Never empty: the first one signs.
+    signers: Vec<SigningKey>,
     published: JwkSet,
 }
 
 impl SigningKeys {
-    #[must_use]
-    pub fn signer(&self) -> &SigningKey {
-        &self.signer
+    /// The key that signs, and then those that can take its place, the newest first.
+    pub fn signers(&self) -> impl Iterator<Item = &SigningKey> {
+        self.signers.iter()
     }
 
     /// Every key whose tokens may still be valid, and the one that signs next.
@@ -192,17 +193,15 @@ impl SigningStore {
     pub fn load(&self, now: Timestamp) -> Result<SigningKeys, KeystoreError> {
         let list = self.entries()?;
         let signs = list.signer(now).map(|key| key.kid.clone()).unwrap_or_default();
-        let mut signer = None;
-        let mut public = Vec::new();
-        for entry in list.keys.iter().filter(|key| key.kid == signs || !key.retired(now)) {
-            let key = self.key(&entry.kid)?;
-            public.push(key.public().clone());
-            if entry.kid == signs {
-                signer = Some(key);
-            }
+        let live = list.keys.iter().filter(|key| key.kid == signs || !key.retired(now));
+        let mut signers = live.map(|entry| self.key(&entry.kid)).collect::<Result<Vec<_>, _>>()?;
+        if signers.is_empty() {
+            return Err(KeystoreError::NoSigningKey(self.dir.clone()));
         }
-        let signer = signer.ok_or_else(|| KeystoreError::NoSigningKey(self.dir.clone()))?;
-        Ok(SigningKeys { signer, published: key_set(&public) })
+        let published = key_set(signers.iter().map(SigningKey::public));
+        signers.reverse();
+        signers.sort_by_key(|key| key.kid() != signs);
+        Ok(SigningKeys { signers, published })
     }
 
     /// The private key's file is on the disk before the list names it.

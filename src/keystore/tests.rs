@@ -24,7 +24,7 @@ fn states(store: &SigningStore, now: Timestamp) -> Vec<KeyState> {
 /// The `kid` that signs, and the number of published keys.
 fn use_at(store: &SigningStore, now: Timestamp) -> (String, usize) {
     let keys = store.load(now).unwrap();
-    (keys.signer().kid().to_owned(), keys.published().keys.len())
+    (keys.signers().next().unwrap().kid().to_owned(), keys.published().keys.len())
 }
 
 #[test]

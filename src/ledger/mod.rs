@@ -117,7 +117,7 @@ impl AnyLedger {
 
 /// The ledger that the configuration chose.
 pub enum AnyLedger {
-    Memory(MemoryLedger),
+    Memory(Box<MemoryLedger>),
     Redis(RedisLedger),
     /// One gateway holds all burning, and this process is not it.
     Elsewhere,

@@ -35,6 +35,8 @@ pub enum EventKind {
     KeyRetired,
     AgentKeyCreated,
     AgentKeyRevoked,
+    RevocationAdded,
+    RevocationLifted,
     LedgerEpochChanged,
     EvidenceGap,
     SystemStarted,
@@ -42,7 +44,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::ExecutionAuthorized,
         Self::ExecutionDenied,
         Self::ExecutionReserved,
@@ -61,6 +63,8 @@ impl EventKind {
         Self::KeyRetired,
         Self::AgentKeyCreated,
         Self::AgentKeyRevoked,
+        Self::RevocationAdded,
+        Self::RevocationLifted,
         Self::LedgerEpochChanged,
         Self::EvidenceGap,
         Self::SystemStarted,
@@ -89,6 +93,8 @@ impl EventKind {
             Self::KeyRetired => "key.retired",
             Self::AgentKeyCreated => "agent_key.created",
             Self::AgentKeyRevoked => "agent_key.revoked",
+            Self::RevocationAdded => "revocation.added",
+            Self::RevocationLifted => "revocation.lifted",
             Self::LedgerEpochChanged => "ledger.epoch_changed",
             Self::EvidenceGap => "evidence.gap",
             Self::SystemStarted => "system.started",
@@ -164,6 +170,9 @@ pub struct EventData {
     /// How the caller presents itself: `none`, `ua`, `signature`. Evidence, never identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agent_signal: Option<&'static str>,
+    /// Who commanded it: the id of an operator's key, or the command line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Text>,
     /// More about the reason: why facts were unknown, why a ledger did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Text>,
@@ -220,9 +229,12 @@ pub struct EventData {
     pub stage: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store_id: Option<StoreId>,
+    /// What was revoked (`agent:ak_…`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
-    /// The jti of a verified token.
+    /// The jti of a verified token, or of one that an operator revoked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub token_id: Option<Jti>,
     #[serde(skip_serializing_if = "Option::is_none")]

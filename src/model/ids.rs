@@ -93,9 +93,20 @@ opaque_id!(
     AgentId
 );
 opaque_id!(
+    /// The `kid` of a signing key.
+    KeyId
+);
+opaque_id!(
     /// A merchant's order id or checkout session id, after it was cut to the alphabet.
     OrderId
 );
+
+/// A key is looked up by the text that a token names.
+impl std::borrow::Borrow<str> for KeyId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
 
 impl AgentId {
     /// An id that no key has.

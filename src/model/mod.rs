@@ -8,5 +8,6 @@ pub mod intent;
 pub mod json;
 pub mod money;
 pub mod reason;
+pub mod revocation;
 pub mod scope;
 pub mod time;

@@ -60,6 +60,9 @@ impl Ops {
             Check::of("evidence", self.authority.evidence.writable(), || {
                 "the spool takes no events; free its disk or raise evidence.spool_limit".to_owned()
             }),
+            Check::of("revocations", self.authority.revocations.has_met(), || {
+                "what other hosts revoked was not read yet: Redis does not answer".to_owned()
+            }),
         ];
         if self.burns {
             checks.push(Check::of("ledger", ledger.usable.is_ok(), || ledger.usable.clone().err().unwrap_or_default()));

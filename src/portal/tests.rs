@@ -14,6 +14,7 @@ use crate::model::event::{Event, EventKind};
 use crate::model::ids::{Jti, TraceId};
 use crate::model::time::Timestamp;
 use crate::net::client::{Answer, Client, Limits};
+use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
@@ -63,6 +64,7 @@ impl Site {
         std::fs::write(policies.join("store-123.toml"), POLICY).unwrap();
         let other = POLICY.replace("store-123", "other").replace("\"enforce\"", "\"observe\"");
         std::fs::write(policies.join("other.toml"), other).unwrap();
+        let revocations = KillSwitch::open(dir.path(), clock.clone(), metrics.clone(), Box::new(|_| {})).unwrap();
         let authority = Arc::new(Authority {
             clock: clock.clone(),
             ledger: AnyLedger::Elsewhere,
@@ -73,6 +75,7 @@ impl Site {
             issuer: None,
             policies: Arc::new(PolicyBook::open(Some(policies), clock, metrics).unwrap()),
             catalog: Arc::new(Catalog::none()),
+            revocations: Arc::new(revocations),
             unknown_key: Arc::default(),
         });
         let keys = ApiKeyStore::of(dir.path());

@@ -50,6 +50,10 @@ pub struct Metrics {
     pub api_requests: IntCounterVec,
     pub api_rate_limited: IntCounterVec,
     pub in_flight: IntGaugeVec,
+    /// From the command to its taking effect in this process.
+    pub revocation_propagation: Histogram,
+    pub revocations: IntGaugeVec,
+    pub revocation_sync_ok: IntGauge,
 }
 
 const LATENCY_S: [f64; 14] =
@@ -165,6 +169,13 @@ impl Metrics {
                 &["window"],
             )?,
             in_flight: int_gauges(r, "in_flight_requests", "Requests under way", &["listener"])?,
+            revocation_propagation: histogram(
+                r,
+                "revocation_propagation_seconds",
+                "From a revocation to its taking effect here",
+            )?,
+            revocations: int_gauges(r, "revocations", "What is revoked", &["kind"])?,
+            revocation_sync_ok: gauge(r, "revocation_sync_ok", "1 unless revocations should be shared and are not")?,
             registry,
         })
     }

@@ -2,6 +2,7 @@
 //! loaded; nothing parses one again for a token.
 
 use std::fmt;
+use std::sync::Arc;
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::{KeySize, PublicKeyComponents};
@@ -132,7 +133,7 @@ pub fn key_set<'a>(keys: impl IntoIterator<Item = &'a Jwk>) -> JwkSet {
 
 /// One trusted public key.
 pub struct VerifyingKey {
-    kid: String,
+    kid: Arc<str>,
     key: ParsedPublicKey,
 }
 
@@ -162,7 +163,7 @@ impl VerifyingKey {
         let key = PublicKeyComponents { n: &n, e: &e }
             .to_parsed_public_key(&signature::RSA_PKCS1_2048_8192_SHA256)
             .map_err(|_| KeyError::NotRsa)?;
-        Ok(Self { kid, key })
+        Ok(Self { kid: kid.into(), key })
     }
 
     /// True when `signature` is this key's RS256 signature of `message`.
@@ -172,7 +173,7 @@ impl VerifyingKey {
     }
 
     #[must_use]
-    pub fn kid(&self) -> &str {
+    pub fn kid(&self) -> &Arc<str> {
         &self.kid
     }
 }
@@ -206,7 +207,7 @@ impl KeyRing {
     /// The key with exactly this `kid`.
     #[must_use]
     pub fn find(&self, kid: &str) -> Option<&VerifyingKey> {
-        self.keys.iter().find(|key| key.kid == kid)
+        self.keys.iter().find(|key| *key.kid == *kid)
     }
 
     #[must_use]
@@ -220,7 +221,7 @@ impl KeyRing {
     }
 
     pub fn kids(&self) -> impl Iterator<Item = &str> {
-        self.keys.iter().map(VerifyingKey::kid)
+        self.keys.iter().map(|key| &*key.kid)
     }
 }
 

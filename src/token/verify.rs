@@ -4,6 +4,7 @@
 //! time that includes now. Nothing of a `Presented` is ever shown, logged or used as a key.
 
 use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -47,6 +48,7 @@ impl fmt::Debug for Presented<'_> {
 /// What a trusted key signed. Only [`verify`] makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
+    kid: Arc<str>,
     jti: Jti,
     agent: AgentId,
     store: StoreId,
@@ -57,6 +59,12 @@ pub struct Verified {
 }
 
 impl Verified {
+    /// The key that signed it.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
     #[must_use]
     pub fn jti(&self) -> Jti {
         self.jti
@@ -103,6 +111,8 @@ pub enum TokenFault {
     Invalid(&'static str),
     /// No trusted key has this `kid`: the key set may be old.
     UnknownKey,
+    /// Well signed, by a key that was revoked. Said by whoever knows what is revoked.
+    RevokedKey,
     /// Well signed, but its time is over. What it says may be recorded, not acted on.
     Expired(Box<Verified>),
 }
@@ -121,7 +131,7 @@ pub fn verify(token: Presented<'_>, keys: &KeyRing, now: Timestamp) -> Result<Ve
         return Err(TokenFault::Invalid("signature"));
     }
     let claims = read_object(&payload).map_err(|_| TokenFault::Invalid("claims are not strict JSON"))?;
-    in_time(read_claims(&claims, now)?, now)
+    in_time(read_claims(&claims, key.kid(), now)?, now)
 }
 
 fn decode(part: &str) -> Result<Vec<u8>, TokenFault> {
@@ -168,7 +178,7 @@ fn is_twin(name: &str) -> bool {
     CLAIMS.iter().any(|claim| claim.eq_ignore_ascii_case(name) && *claim != name)
 }
 
-fn read_claims(claims: &Object<'_>, now: Timestamp) -> Result<Verified, TokenFault> {
+fn read_claims(claims: &Object<'_>, kid: &Arc<str>, now: Timestamp) -> Result<Verified, TokenFault> {
     let invalid = TokenFault::Invalid;
     if claims.iter().any(|(name, _)| is_twin(name)) {
         return Err(invalid("twin of a claim"));
@@ -185,7 +195,7 @@ fn read_claims(claims: &Object<'_>, now: Timestamp) -> Result<Verified, TokenFau
     let scope = Scope::parse(text(claims, "scope").ok_or(invalid("scope"))?);
     let (issued, expires) = times(claims, now)?;
     let intent = intent(claims, &store, scope);
-    Ok(Verified { jti, agent, store, scope, intent, issued, expires })
+    Ok(Verified { kid: kid.clone(), jti, agent, store, scope, intent, issued, expires })
 }
 
 fn times(claims: &Object<'_>, now: Timestamp) -> Result<(Timestamp, Timestamp), TokenFault> {

@@ -40,6 +40,8 @@ mod policy_reload;
 /// Retries, and what becomes of them.
 #[cfg(feature = "gateway")]
 mod retry;
+/// The kill switch: in every process that should know, within a second.
+mod revoke;
 /// The sandbox merchant, over real connections.
 mod sandbox;
 /// `.ci/setup` on machines that lack something.

@@ -15,7 +15,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (1, &["token", "protocol", "detect"]),
     (2, &["decide"]),
     (3, &["clock", "durable", "reload", "telemetry", "net"]),
-    (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "sessions"]),
+    (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "revocation", "sessions"]),
     (5, &["authority", "governance"]),
     (6, &["gateway", "api", "portal", "ops"]),
     (7, &["config", "sandbox"]),

@@ -176,6 +176,7 @@ fn judge(token: &str, ring: &KeyRing) -> (&'static str, Option<String>) {
         needs: Scope::AgentExec,
         policy: &Policy::observing(store.clone()),
         listing: Listing::NoCatalog,
+        revoked: None,
         counted: Usage::default(),
         now: NOW,
     };

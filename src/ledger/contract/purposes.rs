@@ -10,7 +10,7 @@ pub(super) async fn all<L: Ledger + 'static>(bench: &Bench<L>) {
     an_unknown_outcome_stands_in_the_way_of_every_other_token(bench).await;
     whoever_knows_of_the_unknown_outcome_may_buy(bench).await;
     what_is_under_way_cannot_be_confirmed_away(bench).await;
-    an_abandoned_purpose_still_stands_in_the_way(bench).await;
+    an_abandoned_purpose_is_unknown(bench).await;
     observing_has_no_purpose(bench).await;
 }
 
@@ -89,12 +89,12 @@ async fn what_is_under_way_cannot_be_confirmed_away<L: Ledger + 'static>(bench: 
     assert_eq!(busy(bench, &second).await, Busy { first: claim.trace, unknown: false });
 }
 
-async fn an_abandoned_purpose_still_stands_in_the_way<L: Ledger + 'static>(bench: &Bench<L>) {
+async fn an_abandoned_purpose_is_unknown<L: Ledger + 'static>(bench: &Bench<L>) {
     let claim = with_purpose(bench);
     let _held = bench.first(&claim).await;
     let lapsed = Lapsed { slot: claim.slot.clone(), trace: claim.trace };
     assert_eq!(bench.ledger.abandon(&lapsed).await, Ok(Fate::Indeterminate));
-    assert_eq!(busy(bench, &bench.other(&claim)).await.first, claim.trace);
+    assert_eq!(busy(bench, &bench.other(&claim)).await, Busy { first: claim.trace, unknown: true });
 }
 
 async fn observing_has_no_purpose<L: Ledger + 'static>(bench: &Bench<L>) {

@@ -152,6 +152,8 @@ async fn an_answer_is_kept_for_a_retry<L: Ledger + 'static>(bench: &Bench<L>) {
     for _ in 0..2 {
         assert_eq!(bench.ledger.answer(&claim.slot).await, Ok(Some(answer())));
     }
+    let slot = Slot { namespace: Namespace::Observe, ..claim.slot };
+    assert_eq!(bench.ledger.answer(&slot).await, Ok(None));
 }
 
 async fn an_answer_is_kept_only_where_a_retry_can_ask_for_it<L: Ledger + 'static>(bench: &Bench<L>) {

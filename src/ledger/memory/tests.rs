@@ -1,7 +1,7 @@
 use super::*;
 use crate::decide::velocity::Limits;
 use crate::ledger::contract::{self, Bench};
-use crate::ledger::{Digest, Purpose, RETENTION_MS, Retry};
+use crate::ledger::{Digest, RETENTION_MS, Retry};
 
 const CAPACITY: usize = 1_000_000;
 
@@ -99,19 +99,6 @@ async fn a_call_tells_a_bounded_number_of_lapsed_reservations() {
         told.push(bench.ledger.lapsed().await.unwrap().len());
     }
     assert_eq!(told, [100, 100, 50, 0]);
-}
-
-#[tokio::test]
-async fn the_purpose_of_an_abandoned_reservation_is_unknown_at_once() {
-    let (_dir, bench) = bench(CAPACITY);
-    let claim = Claim { purpose: Some(Purpose(Digest::of(&[]))), ..bench.claim() };
-    let _held = bench.first(&claim).await;
-    let lapsed = Lapsed { slot: claim.slot, trace: claim.trace };
-    assert_eq!(bench.ledger.abandon(&lapsed).await, Ok(Fate::Indeterminate));
-    match bench.ledger.reserve(Claim { purpose: claim.purpose, ..bench.claim() }).await {
-        Ok(Reserve::Busy(busy)) => assert!(busy.unknown && busy.first == claim.trace),
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

@@ -23,7 +23,7 @@ const LEARN_PAUSE: Duration = Duration::from_millis(100);
 /// See the module.
 pub(super) enum Fleet {
     One(Kept),
-    Cluster(Cluster),
+    Cluster(Box<Cluster>),
 }
 
 pub(super) struct Cluster {
@@ -45,13 +45,13 @@ impl Fleet {
                 access: options.sentinel_access.clone(),
             },
             Topology::Cluster { .. } => {
-                return Self::Cluster(Cluster {
+                return Self::Cluster(Box::new(Cluster {
                     options: options.clone(),
                     clock: clock.clone(),
                     map: ArcSwap::default(),
                     nodes: Mutex::default(),
                     learning: tokio::sync::Mutex::default(),
-                });
+                }));
             }
         };
         Self::One(kept(finder, options, clock))

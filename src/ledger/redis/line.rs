@@ -51,6 +51,28 @@ pub(super) struct Line {
     pub(super) server: Server,
 }
 
+/// A connection before anything was said.
+pub(super) enum Stream {
+    Plain(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+}
+
+/// Connects, and encrypts where that is asked for.
+pub(super) async fn dial(address: &Address, access: &Access) -> Result<Stream, Trouble> {
+    let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|_| Trouble::Down)?;
+    tcp.set_nodelay(true).map_err(|_| Trouble::Down)?;
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &access.tls {
+        let name = rustls::pki_types::ServerName::try_from(address.host.clone()).map_err(|_| Trouble::Denied)?;
+        let stream = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, tcp).await;
+        return stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(|_| Trouble::Denied);
+    }
+    #[cfg(not(feature = "tls"))]
+    let _ = access;
+    Ok(Stream::Plain(tcp))
+}
+
 /// An open connection to whoever answers.
 pub(super) struct Wire {
     connection: MultiplexedConnection,
@@ -71,16 +93,12 @@ impl Wire {
     }
 
     async fn connect(address: &Address, access: &Access) -> Result<Self, Trouble> {
-        let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|_| Trouble::Down)?;
-        tcp.set_nodelay(true).map_err(|_| Trouble::Down)?;
         let login = access.login()?;
-        #[cfg(feature = "tls")]
-        if let Some(tls) = &access.tls {
-            let name = rustls::pki_types::ServerName::try_from(address.host.clone()).map_err(|_| Trouble::Denied)?;
-            let stream = tokio_rustls::TlsConnector::from(tls.clone()).connect(name, tcp).await;
-            return Self::over(stream.map_err(|_| Trouble::Denied)?, &login).await;
+        match dial(address, access).await? {
+            Stream::Plain(stream) => Self::over(stream, &login).await,
+            #[cfg(feature = "tls")]
+            Stream::Tls(stream) => Self::over(*stream, &login).await,
         }
-        Self::over(tcp, &login).await
     }
 
     async fn over<S>(stream: S, login: &RedisConnectionInfo) -> Result<Self, Trouble>

@@ -4,6 +4,7 @@
 //! never taken for a replay, nor a lost burn for none.
 
 mod ask;
+mod door;
 mod find;
 mod fleet;
 mod line;
@@ -26,7 +27,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::clock::Clock;
-use crate::decide::velocity::{Exceeded, Rule, Usage};
+use crate::decide::velocity::{Exceeded, Limits, Rule, Usage};
 use crate::model::ids::{AgentId, StoreId, TraceId};
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
@@ -38,6 +39,7 @@ use super::{
     Settlement, Slot, Spent, Standing,
 };
 use ask::{Asked, Unavailable};
+pub use door::Door;
 use fleet::Fleet;
 use line::parsed;
 pub use options::{Access, Address, Durability, Password, RedisOptions, Secret, Topology};
@@ -197,7 +199,7 @@ impl Shared {
             keys.token(slot.namespace, slot.jti),
             keys.reservations(),
             keys.purpose(*purpose),
-            keys.answer(slot.jti),
+            keys.answer(slot.namespace, slot.jti),
             hour,
             hour_sum,
             day,
@@ -255,7 +257,7 @@ impl Shared {
     }
 
     async fn answer(&self, slot: &Slot) -> Result<Option<Answer>, Unavailable> {
-        let key = Keys(&slot.store).answer(slot.jti);
+        let key = Keys(&slot.store).answer(slot.namespace, slot.jti);
         let value = self.ask_plain(&slot.store, redis::cmd("GET").arg(&key)).await?;
         let text: Option<Vec<u8>> = parsed(value)?;
         Ok(text.and_then(|text| text::read_answer(text.into())))
@@ -265,10 +267,12 @@ impl Shared {
     async fn abandon(&self, lapsed: &Lapsed, state: &str) -> Result<(bool, String), Unavailable> {
         let Lapsed { slot, trace } = lapsed;
         let keys = Keys(&slot.store);
-        let names = [keys.token(slot.namespace, slot.jti), keys.reservations()];
+        let purpose = self.full(slot).await?.and_then(|full| full.purpose);
+        let names = [keys.token(slot.namespace, slot.jti), keys.reservations(), keys.purpose(purpose)];
         let build = |_: &str| {
             let mut call = Script::Abandon.call(names.iter());
             call.arg(text::hex(*trace)).arg(text::member(slot, *trace)).arg(state);
+            call.arg(u8::from(purpose.is_some())).arg(self.clock.now().millis()).arg(PURPOSE_MS);
             call
         };
         let Asked { reply, .. } = self.ask(&slot.store, build, 0).await?;
@@ -313,7 +317,7 @@ fn spent(claim: &Claim) -> i64 {
     if by_money { claim.amount.min(crate::model::money::Price::MINOR_MAX) } else { 0 }
 }
 
-const fn counted_by_hour(limits: crate::decide::velocity::Limits) -> bool {
+const fn counted_by_hour(limits: Limits) -> bool {
     limits.orders_per_hour.is_some() || limits.spend_per_hour.is_some()
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use redis::RedisConnectionInfo;
@@ -113,7 +112,7 @@ pub struct Access {
     pub database: i64,
     pub durability: Durability,
     #[cfg(feature = "tls")]
-    pub tls: Option<Arc<rustls::ClientConfig>>,
+    pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
 }
 
 impl Access {

@@ -43,8 +43,8 @@ if with_purpose then
     end
   end
 end
--- Nobody can ask for an answer whose call said nothing to know a retry by.
-if kept ~= '' and string.sub(held, -4) ~= '|-|-' then
+-- Nobody can ask for the answer of a call that sent no key: its entry ends in `|-`.
+if kept ~= '' and string.sub(held, -2) ~= '|-' then
   redis.call('SET', answer, kept, 'PX', retention)
 end
 return { 'done' }

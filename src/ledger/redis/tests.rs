@@ -6,7 +6,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::*;
-use crate::decide::velocity::Limits;
 use crate::ledger::contract;
 use crate::ledger::{Digest, Namespace, Purpose, Retry, State};
 use crate::model::ids::Jti;

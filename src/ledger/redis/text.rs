@@ -19,8 +19,8 @@ impl Keys<'_> {
         self.of(format_args!("{}:{jti}", letter(namespace)))
     }
 
-    pub(super) fn answer(&self, jti: Jti) -> String {
-        self.of(format_args!("a:{jti}"))
+    pub(super) fn answer(&self, namespace: Namespace, jti: Jti) -> String {
+        self.of(format_args!("{}a:{jti}", letter(namespace)))
     }
 
     pub(super) fn epoch(&self) -> String {
@@ -64,13 +64,14 @@ fn trace(hex: &str) -> Option<TraceId> {
     TraceId::parse(&format!("trc_{hex}"))
 }
 
-/// The new entry of a claim: `1|R|trace|millis|replica|key|request`.
+/// The new entry of a claim: `1|R|trace|millis|replica|purpose|key|request`.
 pub(super) fn entry(claim: &Claim, now_ms: i64, replica: &str) -> String {
     let (key, request) = match claim.retry {
         Some(Retry { key, request }) => (key.to_string(), request.to_string()),
         None => ("-".to_owned(), "-".to_owned()),
     };
-    format!("1|R|{}|{now_ms}|{replica}|{key}|{request}", hex(claim.trace))
+    let purpose = claim.purpose.map_or_else(|| "-".to_owned(), |Purpose(digest)| digest.to_string());
+    format!("1|R|{}|{now_ms}|{replica}|{purpose}|{key}|{request}", hex(claim.trace))
 }
 
 /// An entry with what only a person asks for.
@@ -81,6 +82,7 @@ pub struct Full {
     pub since_ms: i64,
     /// The process that reserved it.
     pub replica: String,
+    pub(super) purpose: Option<Purpose>,
 }
 
 /// Reads an entry. `None`: it is none of ours.
@@ -102,13 +104,17 @@ pub(super) fn read_entry(text: &str) -> Option<Full> {
     let first = trace(next()?)?;
     let since_ms = next()?.parse().ok()?;
     let replica = next()?.to_owned();
+    let purpose = match next()? {
+        "-" => None,
+        purpose => Some(Purpose(digest(purpose)?)),
+    };
     let (key, request) = (next()?, next()?);
     let retry = match (digest(key), digest(request)) {
         (Some(key), Some(request)) => Some(Retry { key, request }),
         _ if key == "-" && request == "-" => None,
         _ => return None,
     };
-    next().is_none().then_some(Full { entry: Entry { state, first, retry }, since_ms, replica })
+    next().is_none().then_some(Full { entry: Entry { state, first, retry }, since_ms, replica, purpose })
 }
 
 fn digest(hex: &str) -> Option<Digest> {

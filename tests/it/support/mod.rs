@@ -11,6 +11,7 @@ pub mod merchant;
 #[cfg(feature = "control-plane")]
 pub mod plane;
 pub mod program;
+pub mod redis;
 pub mod shop;
 pub mod ucp;
 

@@ -20,6 +20,7 @@ use permyx::model::ids::StoreId;
 use permyx::model::time::Timestamp;
 use permyx::quota::allowance::Allowances;
 use permyx::reload::Reloaded;
+use permyx::revocation::KillSwitch;
 use permyx::telemetry::metrics::Metrics;
 use permyx::token::keys::KeyRing;
 use serde_json::{Value, json};
@@ -101,6 +102,11 @@ impl Plane {
         self.address
     }
 
+    /// Where its files are.
+    pub fn dir(&self) -> &TempDir {
+        &self.dir
+    }
+
     /// Makes an API key and lets it in.
     pub fn key(&self, role: Role, stores: &[&str]) -> Held {
         self.key_with(role, stores, Allowance::default())
@@ -172,9 +178,10 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
     let issuer = signing.load(clock.now()).unwrap();
     let ledger = || MemoryLedger::open(dir.path(), 10_000, clock.clone(), 0).unwrap();
     let policies = setup.policies.first().map(|_| dir.path().join("policies"));
+    let revocations = KillSwitch::open(dir.path(), clock.clone(), metrics.clone(), Box::new(|_| {})).unwrap();
     Authority {
         clock: clock.clone(),
-        ledger: if setup.burns { AnyLedger::Memory(ledger()) } else { AnyLedger::Elsewhere },
+        ledger: if setup.burns { AnyLedger::Memory(Box::new(ledger())) } else { AnyLedger::Elsewhere },
         front: Front::default(),
         evidence: Arc::new(Spool::open(options, clock.clone(), metrics.clone()).unwrap()),
         keys: Arc::new(Reloaded::new(KeyRing::of_set(issuer.published()).0)),
@@ -182,6 +189,7 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
         policies: Arc::new(PolicyBook::open(policies, clock.clone(), metrics.clone()).unwrap()),
         metrics,
         catalog: Arc::new(Catalog::open(&dir.path().join("catalog")).unwrap()),
+        revocations: Arc::new(revocations),
         unknown_key: Arc::default(),
     }
 }

@@ -184,7 +184,7 @@ pub fn answer_in(store: &str, token: &str, now: Timestamp) -> &'static str {
     let verified = match verify(presented, &FORGE.ring, now) {
         Ok(verified) => verified,
         Err(TokenFault::Expired(_)) => return "TOKEN_EXPIRED",
-        Err(TokenFault::Invalid(_) | TokenFault::UnknownKey) => return "INVALID_SIGNATURE",
+        Err(TokenFault::Invalid(_) | TokenFault::UnknownKey | TokenFault::RevokedKey) => return "INVALID_SIGNATURE",
     };
     let store = StoreId::parse(store).unwrap();
     let policy = Policy::observing(store.clone());
@@ -194,6 +194,7 @@ pub fn answer_in(store: &str, token: &str, now: Timestamp) -> &'static str {
         needs: Scope::AgentExec,
         policy: &policy,
         listing: Listing::NoCatalog,
+        revoked: None,
         counted: Usage::default(),
         now,
     };
