@@ -1,6 +1,6 @@
 # The commands of every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-fast lint bench
+.PHONY: help setup dev test test-fast lint bench faults
 CARGO ?= cargo
 
 help: ## list these commands
@@ -32,3 +32,6 @@ lint: ## formatting and clippy, both builds: everything, and the sidecar alone
 
 bench: ## benches; each file under benches/ asks one question
 	$(CARGO) bench --locked --bench '*'
+
+faults: ## the fault matrix in its long form: about half an hour on a quiet machine; rewrites its table
+	PERMYX_FAULTS=full $(CARGO) test --locked --release --test faults -- --nocapture

@@ -79,6 +79,7 @@ impl Burner {
             confirmed: None,
             limits: if matches!(self.kind, Kind::Limited) { limits } else { Limits::default() },
             amount: 100,
+            if_unanswered: Settlement::Released,
         }
     }
 

@@ -68,7 +68,8 @@ impl Sessions {
 }
 
 /// `gid%3A1` and `gid:1` are one session to the merchant, and so here.
-fn spelled_once(session: &str) -> String {
+#[must_use]
+pub fn spelled_once(session: &str) -> String {
     let mut bytes = Vec::with_capacity(session.len());
     let mut rest = session.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

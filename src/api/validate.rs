@@ -16,7 +16,7 @@ use crate::decide::Denial;
 use crate::keystore::agents::Role;
 use crate::model::ids::{StoreId, TraceId};
 use crate::model::json::Value;
-use crate::model::reason::ReasonCode;
+use crate::model::reason::{Fault, ReasonCode};
 use crate::protocol::deny::Refusal;
 use crate::token::verify::Presented;
 
@@ -76,10 +76,18 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
         api.authority.refuse(&call, None, &refused);
         return Err(refused.refusal());
     };
-    let request: [&[u8]; 2] = [b"validate", &body];
-    let asked = Asked { key: caller.idempotency?, request: &request, ..Asked::default() };
-    let validated = api.authority.validate(&call, token, access::holder(&caller.key), &asked).await;
-    let first = match validated.map_err(|refused| refused.refusal())? {
+    let key = caller.idempotency?;
+    let (owner, text, sent) = (caller.key.clone(), token.text().to_owned(), body.clone());
+    // In a task of its own: a caller that leaves does not leave a burn half done.
+    let burning = tokio::spawn(async move {
+        let request: [&[u8]; 2] = [b"validate", &sent];
+        let asked = Asked { key, request: &request, ..Asked::default() };
+        let token = Presented::new(&text).map_err(|_too_long| Refusal::fault(Fault::Internal))?;
+        let validated = api.authority.validate(&call, token, access::holder(&owner), &asked).await;
+        validated.map_err(|refused| refused.refusal())
+    });
+    let validated = burning.await.map_err(|_broken_off| Refusal::fault(Fault::Internal))??;
+    let first = match validated {
         Validated::Now => None,
         Validated::Before { first } => Some(first),
     };

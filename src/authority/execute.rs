@@ -4,6 +4,7 @@
 use crate::decide::policy::Mode;
 use crate::decide::velocity::{Limits, Usage};
 use crate::decide::{self, Decision, Denial, Facts, Permit, Question};
+use crate::evidence::NOT_IN_LEDGER;
 use crate::ledger::front::Mark;
 use crate::ledger::retry::Again;
 use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Settlement, Spent, Standing, State};
@@ -16,7 +17,7 @@ use crate::protocol::extract::OrderFacts;
 use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::retry::{Asked, Second};
-use super::{Authority, Call, Refused};
+use super::{Authority, Call, Passage, Refused};
 
 /// Who presents the token.
 #[derive(Clone, Copy)]
@@ -136,7 +137,6 @@ impl Authority {
         if call.rules.mode == Mode::Enforce {
             self.record(&settled_event(call, token, ending, settled).at(self.clock.now()));
         }
-        self.observe_order(call, Some(token), ending);
         if let (Ok(Standing::Spent(Spent::Burned)), Some(mark), Mode::Enforce) =
             (settled, clearance.mark, call.rules.mode)
         {
@@ -194,6 +194,11 @@ impl Authority {
             confirmed: asked.confirmed,
             limits: if enforced { permit.limits() } else { Limits::default() },
             amount: permit.amount(),
+            // A call that passes unjudged all the same executes something nobody can tell of.
+            if_unanswered: match self.outage(call) {
+                Passage::Closed => Settlement::Released,
+                Passage::Bypass => Settlement::Indeterminate,
+            },
         };
         let started = self.clock.monotonic();
         let found = self.ledger.reserve(claim).await;
@@ -207,7 +212,7 @@ impl Authority {
                 Err(self.second(&slot, Again::of(&entry, retry.as_ref())).await)
             }
             Reserve::Busy(busy) => Err(Refused::Second(Second::from(busy))),
-            Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, &call.policy).into()),
+            Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, permit, &call.policy).into()),
         }
     }
 
@@ -215,7 +220,7 @@ impl Authority {
     /// sent and the reservation goes back.
     async fn record_reserved(&self, call: &Call, token: &Verified, clearance: Clearance) -> Result<Clearance, Refused> {
         let written = match call.rules.mode {
-            Mode::Enforce => self.evidence.append(&reserved_event(call, token, &clearance.permit)),
+            Mode::Enforce => self.evidence.append(&reserved_event(call, token, &clearance)),
             // Observing writes its one record itself, with what it found.
             Mode::Observe => return Ok(clearance),
         };
@@ -261,19 +266,29 @@ impl Authority {
     }
 }
 
-fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
-    match holder {
-        Holder::Agent(caller) if caller != permit.agent() => Err(Denial::by(ReasonCode::PolicyDenied, "token.subject")),
-        Holder::Agent(_) | Holder::Merchant => Ok(()),
+impl Holder<'_> {
+    /// Whether a token of this agent may be used.
+    pub(super) fn may_use(self, agent: &AgentId) -> bool {
+        match self {
+            Self::Agent(caller) => caller == agent,
+            Self::Merchant => true,
+        }
     }
 }
 
-fn reserved_event(call: &Call, token: &Verified, permit: &Permit) -> Event {
+fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
+    if holder.may_use(permit.agent()) { Ok(()) } else { Err(Denial::by(ReasonCode::PolicyDenied, "token.subject")) }
+}
+
+fn reserved_event(call: &Call, token: &Verified, clearance: &Clearance) -> Event {
     let mut event = call.event(EventKind::ExecutionReserved, Some(token));
     event.data.decision = Some("allowed");
-    if !permit.price_verified() {
-        event.data.cause = Some("price:unverified".into());
-    }
+    event.data.cause = match (clearance.permit.price_verified(), clearance.reservation.attempts()) {
+        (false, 1) => Some("price:unverified".into()),
+        (false, attempts) => Some(format!("price:unverified; ledger_attempts:{attempts}").into()),
+        (true, 1) => None,
+        (true, attempts) => Some(format!("ledger_attempts:{attempts}").into()),
+    };
     event
 }
 
@@ -291,7 +306,7 @@ fn settled_event(call: &Call, token: &Verified, ending: &Ending, settled: Result
     data.cause = Some(match settled {
         Ok(Standing::Spent(Spent::Unexecuted)) => format!("{}; the token stays spent", ending.cause).into(),
         Ok(_) => ending.cause.clone(),
-        Err(_) => format!("{}; not in the ledger", ending.cause).into(),
+        Err(_) => format!("{}{NOT_IN_LEDGER}", ending.cause).into(),
     });
     data.order_id = ending.order.id.clone().map(Into::into);
     event

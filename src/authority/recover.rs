@@ -1,6 +1,7 @@
 //! Every reservation gets an outcome: what a killed process left behind is settled when it starts
 //! again, or by another process that shares the ledger once the lease has lapsed.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::decide::policy::Mode;
@@ -9,48 +10,86 @@ use crate::ledger::redis::Notice;
 use crate::ledger::{Fate, Lapsed, Ledger, Namespace, Slot};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::TraceId;
+use crate::token::verify::Verified;
 
-use super::Authority;
+use super::{Authority, Call};
 
 /// Between two attempts to ask a ledger that does not answer.
 const PAUSE: Duration = Duration::from_millis(500);
 /// After it a reservation has lapsed, and a ledger that forgot it proves nothing.
 const LAPSED_S: i64 = 270;
 
+impl Call {
+    /// The reservation of this call, as one that was left behind.
+    #[must_use]
+    pub fn unsettled(&self, token: &Verified) -> Unsettled {
+        Unsettled {
+            store: self.store.clone(),
+            jti: token.jti(),
+            trace: self.trace,
+            agent: Some(token.agent().clone()),
+            route: self.route.as_deref().map(Into::into),
+            stage: self.stage.as_str(),
+            since: self.now,
+            recorded: false,
+        }
+    }
+}
+
 impl Authority {
-    /// Settles what this process left behind when it was killed. Waits for the ledger.
+    /// Settles what this process left behind when it was killed. Waits for the ledger; one that
+    /// cannot be asked of does not stand in the way of the others.
     pub async fn recover(&self, left: Vec<Unsettled>) {
-        for unsettled in left {
+        let mut left = VecDeque::from(left);
+        let mut failures = 0;
+        while let Some(unsettled) = left.pop_front() {
             let slot = Slot { namespace: Namespace::Enforce, store: unsettled.store.clone(), jti: unsettled.jti };
             let lapsed = Lapsed { slot, trace: unsettled.trace };
-            let fate = loop {
-                match self.ledger.abandon(&lapsed).await {
-                    Ok(fate) => break fate,
-                    Err(error) => {
-                        tracing::warn!(trace = %unsettled.trace, %error, "a killed execution waits for the ledger");
+            match self.ledger.abandon(&lapsed).await {
+                Ok(fate) => {
+                    failures = 0;
+                    self.tell_fate(fate, &lapsed, &unsettled);
+                }
+                Err(error) => {
+                    tracing::warn!(trace = %unsettled.trace, %error, "a killed execution waits for the ledger");
+                    left.push_back(unsettled);
+                    failures += 1;
+                    if failures >= left.len() {
+                        failures = 0;
                         tokio::time::sleep(PAUSE).await;
                     }
                 }
-            };
-            let age_s = self.clock.now().millis_since(unsettled.since) / 1000;
-            if let Some((kind, cause)) = told(fate, age_s) {
-                self.metrics.ledger_recovered.with_label_values(&["restart"]).inc();
-                self.record(&self.recovered(kind, cause, &lapsed, Some(&unsettled)));
             }
+        }
+    }
+
+    fn tell_fate(&self, fate: Fate, lapsed: &Lapsed, unsettled: &Unsettled) {
+        if unsettled.recorded {
+            return;
+        }
+        let age_s = self.clock.now().millis_since(unsettled.since) / 1000;
+        // Where others share the ledger, one of them has told of what lapsed long ago.
+        let told_by_others = self.ledger.health().shared && age_s > LAPSED_S;
+        if let Some((kind, cause)) = told(fate, told_by_others) {
+            self.metrics.ledger_recovered.with_label_values(&["restart"]).inc();
+            self.record(&self.recovered(kind, cause, lapsed, Some(unsettled)));
         }
     }
 
     /// Settles what nobody settled within the lease, and tells of it.
     pub async fn sweep(&self) {
-        match self.ledger.lapsed().await {
-            Ok(found) => {
-                for lapsed in found.iter().filter(|lapsed| lapsed.slot.namespace == Namespace::Enforce) {
-                    self.metrics.ledger_recovered.with_label_values(&["lease"]).inc();
-                    let kind = EventKind::ExecutionIndeterminate;
-                    self.record(&self.recovered(kind, "lease_lapsed".into(), lapsed, None));
-                }
+        let found = match self.ledger.lapsed().await {
+            Ok(found) => found,
+            Err(error) => return tracing::debug!(%error, "not looked for lapsed reservations"),
+        };
+        for lapsed in &found {
+            if lapsed.slot.namespace == Namespace::Enforce {
+                self.metrics.ledger_recovered.with_label_values(&["lease"]).inc();
+                self.record(&self.recovered(EventKind::ExecutionIndeterminate, "lease_lapsed".into(), lapsed, None));
             }
-            Err(error) => tracing::debug!(%error, "not looked for lapsed reservations"),
+            if let Err(error) = self.ledger.told(lapsed).await {
+                tracing::debug!(trace = %lapsed.trace, %error, "a lapsed reservation may be told of once more");
+            }
         }
     }
 
@@ -80,14 +119,30 @@ impl Authority {
 }
 
 /// What is recorded of a reservation that its process left behind; nothing where another process
-/// has told of it.
-fn told(fate: Fate, age_s: i64) -> Option<(EventKind, Text)> {
+/// has told of it, or will.
+fn told(fate: Fate, told_by_others: bool) -> Option<(EventKind, Text)> {
     match fate {
         Fate::Indeterminate => Some((EventKind::ExecutionIndeterminate, "recovered".into())),
         Fate::Burned => Some((EventKind::ExecutionValidated, "recovered".into())),
         Fate::Unexecuted => Some((EventKind::ExecutionReleased, "recovered; the token stays spent".into())),
         Fate::Told => None,
-        Fate::Unknown if age_s > LAPSED_S => None,
+        Fate::Unknown if told_by_others => None,
         Fate::Unknown => Some((EventKind::ExecutionIndeterminate, "recovered; not in the ledger".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_silent_where_nobody_else_could_tell() {
+        let kind = |fate, others| told(fate, others).map(|(kind, _)| kind);
+        assert_eq!(kind(Fate::Unknown, false), Some(EventKind::ExecutionIndeterminate));
+        assert_eq!(kind(Fate::Unknown, true), None);
+        assert_eq!(kind(Fate::Told, false), None);
+        assert_eq!(kind(Fate::Burned, true), Some(EventKind::ExecutionValidated));
+        assert_eq!(kind(Fate::Unexecuted, true), Some(EventKind::ExecutionReleased));
+        assert_eq!(kind(Fate::Indeterminate, true), Some(EventKind::ExecutionIndeterminate));
     }
 }

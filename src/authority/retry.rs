@@ -55,7 +55,7 @@ pub struct Asked<'a> {
     /// Method, path and body: what the call asks for.
     pub request: &'a [&'a [u8]],
     /// The checkout session that the call completes.
-    pub session: Option<&'a str>,
+    pub session: Option<String>,
     /// The unknown outcome that the caller knows of (`Permyx-Confirm-Retry`).
     pub confirmed: Option<TraceId>,
     /// What the token's bytes are known by, once it is burned.
@@ -73,8 +73,8 @@ impl Asked<'_> {
 
     /// A session names its purpose whatever the key is: two keys cannot complete it twice.
     pub(super) fn purpose(&self, call: &Call, token: &Verified) -> Option<Purpose> {
-        let (kind, name) = match (self.session, &self.key) {
-            (Some(session), _) => ("session", session),
+        let (kind, name) = match (&self.session, &self.key) {
+            (Some(session), _) => ("session", session.as_str()),
             (None, Some(key)) => ("key", key.0.as_str()),
             (None, None) => return None,
         };
@@ -157,6 +157,11 @@ impl Authority {
             return None;
         }
         let burned = self.front.burned(mark, call.now)?;
+        // A key that is no longer trusted says nothing, not even of what it signed before.
+        let kid = burned.token.kid();
+        if self.keys.snapshot().find(kid).is_none() || self.revocations.snapshot().has_key(kid) {
+            return None;
+        }
         self.metrics.ledger_operations.with_label_values(&["front", "reserve", "known"]).inc();
         Some(KnownBurned { token: burned.token.clone(), refused: replayed(burned.first, Replay::NoKey).into() })
     }

@@ -31,7 +31,8 @@ impl Authority {
         asked: &Asked<'_>,
     ) -> Result<Validated, Refused> {
         let mark = self.front.mark(token);
-        if let Some(known) = self.known_burned(call, mark, asked.key.as_ref()) {
+        let known = self.known_burned(call, mark, asked.key.as_ref());
+        if let Some(known) = known.filter(|known| holder.may_use(known.token.agent())) {
             self.refuse(call, Some(&known.token), &known.refused);
             return Err(known.refused);
         }
@@ -60,7 +61,10 @@ impl Authority {
                 let _ = self.settle(call, &token, clearance, &ending, None).await;
                 return Ok(Validated::Now);
             }
-            Err(refused @ Refused::Denied(_)) => self.retried(call, &token, asked).await.unwrap_or(refused),
+            // What became of a token is told to whoever may use it, and to nobody else.
+            Err(refused @ Refused::Denied(_)) if holder.may_use(token.agent()) => {
+                self.retried(call, &token, asked).await.unwrap_or(refused)
+            }
             Err(refused) => refused,
         };
         self.refuse(call, Some(&token), &refused);

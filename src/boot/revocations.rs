@@ -70,4 +70,8 @@ impl Connect for SharedLedger {
         connection.subscribe(shared::CHANNEL).await?;
         Ok(connection)
     }
+
+    async fn is_current(&self) -> bool {
+        self.0.is_current().await
+    }
 }

@@ -16,6 +16,8 @@ use crate::ops::Ops;
 const GRACE: Duration = Duration::from_secs(15);
 /// While it is not ready, what is missing is told this often.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time for the ledger to take what it did not take before.
+const SETTLE: Duration = Duration::from_secs(2);
 /// How often readiness is looked at while starting.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -66,6 +68,7 @@ impl Running {
         tracing::info!("stopping");
         self.ops.drain();
         self.tasks.stop().await;
+        self.ops.settle_rest(SETTLE).await;
         if let Err(error) = self.evidence.close() {
             tracing::error!(%error, "spool not closed");
         }

@@ -1,6 +1,5 @@
 //! The configuration file as it is written.
 
-use std::net::SocketAddr;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -11,6 +10,7 @@ use crate::protocol::preset::{Preset, built_in};
 use crate::telemetry::logging::LogFormat;
 
 use super::ledger::LedgerDoc;
+use super::words::{Found, address, named, number};
 use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, TlsFiles};
 
 /// `permyx.toml`. Relative paths start at the file's directory.
@@ -123,8 +123,6 @@ struct KeysDoc {
     /// Seconds for which a key set is trusted that cannot be read again; default 86400 (a day).
     max_stale_s: Option<At<i64>>,
 }
-
-pub(super) type Found<'f> = &'f mut Vec<Problem>;
 
 impl ConfigDoc {
     pub(super) fn compile(self, base: &Path, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
@@ -247,45 +245,4 @@ impl KeysDoc {
             (None, None) => None,
         }
     }
-}
-
-fn address(text: Option<&At<String>>, default_port: u16, found: Found<'_>) -> SocketAddr {
-    let default = SocketAddr::from(([127, 0, 0, 1], default_port));
-    let Some(text) = text else { return default };
-    text.parse().unwrap_or_else(|_| {
-        found.push(
-            text.problem(
-                format!("`{}` is not an address", **text),
-                format!("write it like \"127.0.0.1:{default_port}\""),
-            ),
-        );
-        default
-    })
-}
-
-pub(super) fn number(
-    value: Option<&At<i64>>,
-    default: usize,
-    range: std::ops::RangeInclusive<usize>,
-    found: Found<'_>,
-) -> usize {
-    let Some(value) = value else { return default };
-    match usize::try_from(**value).ok().filter(|number| range.contains(number)) {
-        Some(number) => number,
-        None => {
-            let fix = format!("write a number from {} to {}", range.start(), range.end());
-            found.push(value.problem(format!("{} is out of range", **value), fix));
-            default
-        }
-    }
-}
-
-/// Names become metric labels and parts of paths: short and plain.
-fn named(text: Option<&At<String>>, default: &str, found: Found<'_>) -> String {
-    let Some(text) = text else { return default.to_owned() };
-    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    if text.is_empty() || text.len() > 64 || !text.bytes().all(plain) {
-        found.push(text.problem(format!("`{}` is not a name", **text), "use 1 to 64 of a-z, 0-9, `-` and `_`"));
-    }
-    text.value.clone()
 }

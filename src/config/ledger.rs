@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::ledger::redis::{Access, Address, Durability, Password, RedisOptions, Secret, Topology};
 use crate::model::document::At;
 
-use super::document::{Found, number};
+use super::words::{Found, number};
 
 /// A checked `[ledger]`.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 mod document;
 mod ledger;
+mod words;
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

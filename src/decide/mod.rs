@@ -215,8 +215,8 @@ fn amount(intent: &Intent) -> i64 {
 
 /// The refusal of an order that the ledger found to pass a limit.
 #[must_use]
-pub fn over_limit(exceeded: Exceeded, policy: &Policy) -> Denial {
-    rule::over_limit(exceeded, policy)
+pub fn over_limit(exceeded: Exceeded, permit: &Permit, policy: &Policy) -> Denial {
+    rule::over_limit(exceeded, permit.amount, policy)
 }
 
 #[cfg(test)]

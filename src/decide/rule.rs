@@ -143,18 +143,19 @@ fn variant(variant: &VariantId, policy: &Policy) -> Verdict {
 }
 
 pub(super) fn velocity(counted: Usage, amount: i64, policy: &Policy) -> Verdict {
-    policy.velocity().admit(counted, amount).map_err(|exceeded| over_limit(exceeded, policy))
+    policy.velocity().admit(counted, amount).map_err(|exceeded| over_limit(exceeded, amount, policy))
 }
 
-/// The refusal of an order that would pass a limit.
-pub(super) fn over_limit(exceeded: Exceeded, policy: &Policy) -> Denial {
+/// The refusal of an order that would pass a limit. Of money it tells what the sum would be.
+pub(super) fn over_limit(exceeded: Exceeded, amount: i64, policy: &Policy) -> Denial {
     let Exceeded { rule, counted, limit } = exceeded;
-    let currency = policy.currency().filter(|_| rule.is_money());
-    let told = |number| match currency.and_then(|currency| Price::of_minor(number, currency)) {
-        Some(price) => price.to_string(),
-        None => number.to_string(),
+    let Some(currency) = policy.currency().filter(|_| rule.is_money()) else {
+        return denied(rule.as_str(), counted, limit);
     };
-    denied(rule.as_str(), told(counted), told(limit))
+    let told = |minor| {
+        Price::of_minor(minor, currency).map_or_else(|| "an amount out of range".to_owned(), |price| price.to_string())
+    };
+    denied(rule.as_str(), told(counted.saturating_add(amount)), told(limit))
 }
 
 fn denied(rule: &'static str, observed: impl std::fmt::Display, limit: impl std::fmt::Display) -> Denial {

@@ -159,3 +159,12 @@ proptest! {
         prop_assert_eq!(authorize(&intent, &strict, listing, None, orders, NOW), strictly);
     }
 }
+
+#[test]
+fn a_limit_of_money_tells_the_sum_that_it_would_be() {
+    let limits = "[velocity]\nspend_per_day = \"50.00 USD\"\n";
+    let counted = Usage { spent_last_day: 2999, ..Usage::default() };
+    let denial = authorize(&intent(1, 2999), &policy(limits), Listing::NoCatalog, None, counted, NOW).unwrap_err();
+    let told = (denial.rule.as_deref(), denial.observed.as_deref(), denial.limit.as_deref());
+    assert_eq!(told, (Some("velocity.spend_per_day"), Some("59.98 USD"), Some("50.00 USD")));
+}

@@ -36,4 +36,4 @@ pub use spool::{Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Store, StoreError};
 pub use stored::{Body, Data, Difference, StoredEvent};
-pub use unsettled::{KEPT, Unsettled, unsettled};
+pub use unsettled::{KEPT, NOT_IN_LEDGER, Unsettled, unsettled};

@@ -1,7 +1,7 @@
 //! The reservations of an earlier life of this process that have no outcome in its spool: it was
 //! killed between sending and writing down what came of it.
 
-use std::collections::HashMap;
+use std::collections::hash_map::{Entry, HashMap};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,9 @@ use super::stored::Body;
 /// had begun: longer than any reservation lives.
 pub const KEPT: Duration = Duration::from_secs(600);
 
+/// How the cause of a settlement ends that the ledger did not take.
+pub const NOT_IN_LEDGER: &str = "; not in the ledger";
+
 /// A reservation without an outcome.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Unsettled {
@@ -29,6 +32,8 @@ pub struct Unsettled {
     /// Where it was decided: `gateway` or `validate`.
     pub stage: &'static str,
     pub since: Timestamp,
+    /// True when its outcome is in evidence, and only the ledger did not take it.
+    pub recorded: bool,
 }
 
 /// Reads the newest segments of a spool. Only what was written within [`KEPT`] of the last record
@@ -71,12 +76,20 @@ fn note(body: &[u8], open: &mut HashMap<(Jti, TraceId), Unsettled>) {
     let ids = (data.token_id.and_then(Jti::parse), data.trace_id.and_then(TraceId::parse));
     let (Some(jti), Some(trace)) = ids else { return };
     if kind != EventKind::ExecutionReserved {
-        open.remove(&(jti, trace));
+        let in_ledger = !data.cause.as_deref().is_some_and(|cause| cause.ends_with(NOT_IN_LEDGER));
+        match open.entry((jti, trace)) {
+            Entry::Occupied(told) if in_ledger => drop(told.remove()),
+            Entry::Occupied(mut told) => told.get_mut().recorded = true,
+            Entry::Vacant(_) => {}
+        }
         return;
     }
     let store = data.store_id.and_then(|id| StoreId::parse(id).ok());
     let (Some(store), Some(since)) = (store, Timestamp::parse(body.time)) else { return };
     let agent = data.agent_id.and_then(|id| AgentId::parse(id).ok());
     let stage = if data.stage == Some("validate") { "validate" } else { "gateway" };
-    open.insert((jti, trace), Unsettled { store, jti, trace, agent, route: data.route.clone(), stage, since });
+    open.insert(
+        (jti, trace),
+        Unsettled { store, jti, trace, agent, route: data.route.clone(), stage, since, recorded: false },
+    );
 }

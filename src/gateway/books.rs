@@ -2,12 +2,14 @@
 //! that says how it ended.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::authority::execute::{Clearance, Ending, TokenState};
 use crate::authority::{Authority, Call};
+use crate::decide::policy::Mode;
 use crate::ledger::{Answer, Settlement};
 use crate::model::json::read_object;
 use crate::protocol::extract::{self, OrderFacts};
@@ -40,6 +42,8 @@ pub struct Books {
     token: Option<Verified>,
     /// Taken when the execution is settled.
     ticket: Mutex<Option<Ticket>>,
+    /// True once the entry is written.
+    written: AtomicBool,
 }
 
 impl Books {
@@ -51,7 +55,7 @@ impl Books {
         token: Option<Verified>,
         ticket: Ticket,
     ) -> Self {
-        Self { authority, call, route, token, ticket: Mutex::new(Some(ticket)) }
+        Self { authority, call, route, token, ticket: Mutex::new(Some(ticket)), written: AtomicBool::new(false) }
     }
 
     pub(super) fn authority(&self) -> &Arc<Authority> {
@@ -67,25 +71,31 @@ impl Books {
     pub(super) async fn settle(&self, ending: &Ending, answer: Option<Answer>) -> Option<TokenState> {
         let Self { authority, call, token, ticket, .. } = self;
         let ticket = ticket.lock().take();
-        match (ticket, token) {
+        let state = match (ticket, token) {
             (Some(Ticket::Cleared(clearance)), Some(token)) => {
                 Some(authority.settle(call, token, clearance, ending, answer).await)
             }
-            (Some(_), token) => {
-                authority.observe_order(call, token.as_ref(), ending);
-                None
-            }
-            (None, _) => None,
-        }
+            (Some(_), _) => None,
+            (None, _) => return None,
+        };
+        self.written.store(true, Ordering::Release);
+        authority.observe_order(call, token.as_ref(), ending);
+        state
     }
 }
 
 impl Drop for Books {
     fn drop(&mut self) {
         let (ticket, token) = (self.ticket.get_mut().take(), self.token.take());
-        let (Some(Ticket::Cleared(clearance)), Some(token)) = (ticket, token) else { return };
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (Some(token), Ok(runtime)) = (token, tokio::runtime::Handle::try_current()) else { return };
         let (authority, call) = (self.authority.clone(), self.call.clone());
+        let Some(Ticket::Cleared(clearance)) = ticket else {
+            if !*self.written.get_mut() && call.rules.mode == Mode::Enforce {
+                // Broken off within the entry: what the ledger knows by now is written.
+                runtime.spawn(async move { authority.recover(vec![call.unsettled(&token)]).await });
+            }
+            return;
+        };
         runtime.spawn(async move {
             let ending = Ending {
                 settlement: Settlement::Indeterminate,

@@ -24,8 +24,6 @@ use super::wire::{AnswerFault, AnswerHead, Incoming, Written, write_all};
 const POOL: usize = 128;
 /// Longest silence of a merchant during an execution.
 const SILENCE: Duration = Duration::from_secs(60);
-/// Longest execution, well below the time that a ledger remembers a reservation.
-const LONGEST: Duration = Duration::from_secs(240);
 /// Time for the records of executions that were cut short.
 const RECORD: Duration = Duration::from_secs(2);
 /// Pieces that may wait for a slow caller. Beyond it the merchant is read no faster.
@@ -34,6 +32,8 @@ const PIECES: usize = 16;
 /// Connections to merchants, for exchanges, and the executions that are under way.
 pub struct Exchange {
     connector: TransportConnector,
+    /// Longest execution, from its first byte to the settlement: within the lease of its reservation.
+    longest: Duration,
     under_way: watch::Sender<usize>,
     /// True once executions are cut short: the process ends, and what is not known by then is
     /// recorded as not known.
@@ -67,10 +67,14 @@ pub enum SendFault {
     Sent(AnswerFault),
 }
 
-impl Default for Exchange {
-    fn default() -> Self {
+impl Exchange {
+    /// `lease`: how long a reservation may stay unsettled. The ninth part of it is left for the
+    /// settlement and for clocks that differ.
+    #[must_use]
+    pub fn within(lease: Duration) -> Self {
         Self {
             connector: TransportConnector::new(Some(ConnectorOptions::new(POOL))),
+            longest: lease * 8 / 9,
             under_way: watch::Sender::new(0),
             cut: watch::Sender::new(false),
         }
@@ -94,7 +98,7 @@ impl Exchange {
                 Some(stream) => stream,
                 None => self.connector.new_stream(&peer).await.map_err(|_| SendFault::NotSent)?,
             };
-            match tokio::time::timeout(silence, write_all(&mut stream, &out.bytes)).await {
+            match tokio::time::timeout(silence, write_all(&mut stream, &out.bytes, upstream.is_encrypted())).await {
                 Ok(Ok(())) => break stream,
                 Ok(Err(Written::Nothing)) if reused => {}
                 Ok(Err(Written::Nothing)) => return Err(SendFault::NotSent),
@@ -174,12 +178,14 @@ impl Execution {
         let (authority, route) = (self.books.authority().clone(), self.books.route().clone());
         let exchange = self.exchange.clone();
         let started = authority.clock.monotonic();
+        let deadline = tokio::time::Instant::now() + exchange.longest;
         let sent = tokio::select! {
             sent = exchange.send(&route.upstream, &self.out, SILENCE) => sent,
+            () = tokio::time::sleep_until(deadline) => Err(SendFault::Sent(AnswerFault::TimedOut)),
             () = exchange.cut_short() => Err(SendFault::Sent(AnswerFault::CutShort)),
         };
         match sent {
-            Ok((incoming, head)) => self.relay(incoming, head, &mut caller).await,
+            Ok((incoming, head)) => self.relay(incoming, head, &mut caller, deadline).await,
             Err(fault) => self.fail(fault, caller).await,
         }
         let seconds = authority.clock.monotonic().seconds_since(started);
@@ -206,12 +212,17 @@ impl Execution {
 
     /// Passes the answer on. Its last piece waits until the settlement is recorded, so that who
     /// has the whole answer may rely on the record.
-    async fn relay(&self, mut incoming: Incoming, head: AnswerHead, caller: &mut Caller) {
+    async fn relay(
+        &self,
+        mut incoming: Incoming,
+        head: AnswerHead,
+        caller: &mut Caller,
+        deadline: tokio::time::Instant,
+    ) {
         let route = self.books.route().clone();
         let mut copy = AnswerCopy::of(&head, self.keeps_answer);
         let mut head = Some(head);
         let mut held: Option<Bytes> = None;
-        let deadline = tokio::time::Instant::now() + LONGEST;
         let exchange = self.exchange.clone();
         let fault = loop {
             let piece = tokio::select! {
@@ -227,8 +238,8 @@ impl Execution {
                         let _ = self.books.settle(&copy.ending(&route, None, caller.gone), None).await;
                     }
                     if let Some(earlier) = held.replace(piece) {
-                        caller.tell_head(&mut head).await;
-                        caller.tell(Part::Body(earlier)).await;
+                        caller.tell_head(&mut head, deadline).await;
+                        caller.tell_until(Part::Body(earlier), deadline).await;
                     }
                 }
                 Ok(None) => break None,
@@ -240,7 +251,8 @@ impl Execution {
         let _ = self.books.settle(&ending, kept).await;
         // Before the caller can send its next request, which may then use it.
         self.exchange.finish(&route.upstream, incoming);
-        caller.tell_head(&mut head).await;
+        let longer = tokio::time::Instant::now() + SILENCE;
+        caller.tell_head(&mut head, longer).await;
         if let Some(last) = held {
             caller.tell(Part::Body(last)).await;
         }
@@ -259,9 +271,14 @@ impl Caller {
         self.gone = self.gone || self.parts.send(part).await.is_err();
     }
 
-    async fn tell_head(&mut self, head: &mut Option<AnswerHead>) {
+    /// A caller who takes nothing until the deadline is gone: the execution does not wait for it.
+    async fn tell_until(&mut self, part: Part, deadline: tokio::time::Instant) {
+        self.gone = tokio::time::timeout_at(deadline, self.parts.send(part)).await.is_err() || self.gone;
+    }
+
+    async fn tell_head(&mut self, head: &mut Option<AnswerHead>, deadline: tokio::time::Instant) {
         if let Some(head) = head.take() {
-            self.tell(Part::Head(head)).await;
+            self.tell_until(Part::Head(head), deadline).await;
         }
     }
 }

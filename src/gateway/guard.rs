@@ -71,9 +71,10 @@ impl Gateway {
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
         let call = self.call(ctx, &step.route, &policies);
+        let commits = step.phase == Some(Phase::Complete) && matches!(looked.token, Ok(Some(_)));
         let (retry, unclear) = match looked.retry {
             Ok(retry) => (retry, None),
-            Err(refusal) => (Retrying::default(), Some(refusal)),
+            Err(refusal) => (Retrying::default(), Some(refusal).filter(|_| commits)),
         };
         let guarded = Guarded { step, call, retry, signal: looked.signal, oddity: looked.oddity };
         match looked.token.and_then(|token| unclear.map_or(Ok(token), Err)) {
@@ -425,6 +426,7 @@ impl Guarded {
     /// What the request says of itself; `request` is its line and its body.
     fn asked<'a>(&'a self, request: &'a [&'a [u8]]) -> Asked<'a> {
         let session = self.step.session.as_deref().filter(|_| self.step.route.preset.source == FactSource::Session);
+        let session = session.map(crate::sessions::spelled_once);
         Asked { key: self.retry.key.clone(), request, session, confirmed: self.retry.confirmed, mark: None }
     }
 

@@ -47,6 +47,8 @@ pub struct Settings {
     pub body_deadline: Duration,
     /// Time for a read of the merchant's session.
     pub session_deadline: Duration,
+    /// How long a reservation may stay unsettled.
+    pub lease: Duration,
 }
 
 impl Default for Settings {
@@ -55,6 +57,7 @@ impl Default for Settings {
             body_max: BODY_MAX_DEFAULT,
             body_deadline: Duration::from_secs(15),
             session_deadline: Duration::from_secs(5),
+            lease: Duration::from_secs(270),
         }
     }
 }
@@ -71,7 +74,8 @@ pub struct Gateway {
 impl Gateway {
     #[must_use]
     pub fn new(authority: Arc<Authority>, routes: Routes, settings: Settings) -> Self {
-        Self { authority, routes, settings, exchange: Arc::default(), sessions: Sessions::default() }
+        let exchange = Arc::new(Exchange::within(settings.lease));
+        Self { authority, routes, settings, exchange, sessions: Sessions::default() }
     }
 
     fn exchange(&self) -> Arc<Exchange> {

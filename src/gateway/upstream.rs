@@ -73,6 +73,11 @@ impl Upstream {
         peer
     }
 
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        self.tls
+    }
+
     /// How long a connection may idle and still be used for an execution.
     #[must_use]
     pub fn reuse_idle(&self) -> Duration {

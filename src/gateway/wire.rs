@@ -279,11 +279,13 @@ pub enum Written {
     Something,
 }
 
-/// Writes the whole request. An error says whether a single byte may have left.
-pub async fn write_all(stream: &mut Stream, request: &[u8]) -> Result<(), Written> {
+/// Writes the whole request. An error says whether a single byte may have left: of an encrypted
+/// stream nobody knows, because it may have sent a record before it says that it failed.
+pub async fn write_all(stream: &mut Stream, request: &[u8], encrypted: bool) -> Result<(), Written> {
     let mut rest = request;
     while !rest.is_empty() {
-        let so_far = if rest.len() == request.len() { Written::Nothing } else { Written::Something };
+        let untouched = rest.len() == request.len() && !encrypted;
+        let so_far = if untouched { Written::Nothing } else { Written::Something };
         match stream.write(rest).await {
             Ok(0) | Err(_) => return Err(so_far),
             Ok(count) => rest = rest.get(count..).unwrap_or_default(),

@@ -40,6 +40,9 @@ pub struct Claim {
     pub limits: Limits,
     /// What the order spends, in minor units of the policy's currency.
     pub amount: i64,
+    /// How the reservation is settled if the ledger did not answer and turns out to have it:
+    /// released where the call is refused, indeterminate where it passes all the same.
+    pub if_unanswered: Settlement,
 }
 
 impl Claim {

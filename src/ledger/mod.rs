@@ -1,5 +1,5 @@
 //! Floor 4: burning exactly once. One small trait; what it promises is a contract suite that every
-//! implementation runs (`contract.rs`).
+//! implementation runs (`contract/`).
 //!
 //! States: *(unseen)* → reserved → burned | indeterminate, or back to *(unseen)* by release.
 //! "Burned" is monotone: nothing turns a burned or indeterminate token back.
@@ -80,9 +80,13 @@ pub trait Ledger: Send + Sync {
     /// of it, if it was settled before.
     fn abandon(&self, lapsed: &Lapsed) -> impl Future<Output = Result<Fate, LedgerError>> + Send;
 
-    /// Settles as indeterminate what nobody settled within the lease, and tells each once: of all
-    /// processes that share the ledger, one is told. A bounded number for each call.
+    /// Settles as indeterminate what nobody settled within the lease. Of all processes that share the
+    /// ledger one is told of each, and confirms with [`told`](Self::told) once it has recorded it; if
+    /// it does not within another lease, another is told. A bounded number for each call.
     fn lapsed(&self) -> impl Future<Output = Result<Vec<Lapsed>, LedgerError>> + Send;
+
+    /// A lapsed reservation was told of: nobody has to be told again.
+    fn told(&self, lapsed: &Lapsed) -> impl Future<Output = Result<(), LedgerError>> + Send;
 
     /// Whether it can be burned here now, and what it remembers.
     fn health(&self) -> Health;
@@ -104,6 +108,13 @@ pub struct Health {
 }
 
 impl AnyLedger {
+    /// Settles what could not be settled in time, before the process ends.
+    pub async fn drain(&self, patience: std::time::Duration) {
+        if let Self::Redis(ledger) = self {
+            ledger.drain(patience).await;
+        }
+    }
+
     /// Its name in metrics.
     #[must_use]
     pub const fn backend(&self) -> &'static str {
@@ -183,6 +194,13 @@ impl Ledger for AnyLedger {
             Self::Memory(ledger) => ledger.lapsed().await,
             Self::Redis(ledger) => ledger.lapsed().await,
             Self::Elsewhere => Ok(Vec::new()),
+        }
+    }
+
+    async fn told(&self, lapsed: &Lapsed) -> Result<(), LedgerError> {
+        match self {
+            Self::Redis(ledger) => ledger.told(lapsed).await,
+            Self::Memory(_) | Self::Elsewhere => Ok(()),
         }
     }
 

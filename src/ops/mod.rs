@@ -33,6 +33,11 @@ impl Ops {
         self.draining.store(true, Ordering::Release);
     }
 
+    /// Lets the ledger take what it did not take in time.
+    pub async fn settle_rest(&self, patience: std::time::Duration) {
+        self.authority.ledger.drain(patience).await;
+    }
+
     /// Whether requests may be sent here; if not, what is missing and how to mend it.
     pub fn ready(&self) -> Result<(), String> {
         let failing = failing(&self.checks());

@@ -61,6 +61,9 @@ pub trait Connect: Send + Sync {
 
     /// A new connection that is subscribed to [`CHANNEL`] and hands what it is told to `pushes`.
     fn subscribed(&self, pushes: Pushes) -> impl Future<Output = RedisResult<Self::Connection>> + Send;
+
+    /// False when a new connection would lead elsewhere: the one that is open is out of date.
+    fn is_current(&self) -> impl Future<Output = bool> + Send;
 }
 
 /// What a connection is made with; its login has to ask for version 3 of the protocol.
@@ -118,7 +121,12 @@ async fn session(switch: &Arc<KillSwitch>, redis: &impl Connect, in_step: &mut b
                 Some(push) => !heard(switch, push),
             },
             () = switch.changed() => true,
-            _ = poll.tick() => version != read_version(&mut connection).await?,
+            _ = poll.tick() => {
+                if !redis.is_current().await {
+                    return Ok(());
+                }
+                version != read_version(&mut connection).await?
+            }
         };
         if due {
             version = exchange(switch, &mut connection).await?;

@@ -1,9 +1,10 @@
 //! `POST /agents/v1/exec/validate`: a token is burned once, and only when everything else is right.
 
 use permyx::keystore::agents::Role;
+use permyx::token::keys::KeyRing;
 use serde_json::{Value, json};
 
-use crate::support::plane::{Plane, Setup, VALIDATE, common, names, refused};
+use crate::support::plane::{Held, Plane, Setup, VALIDATE, common, names, refused};
 
 #[test]
 fn a_token_is_burned_once() {
@@ -175,4 +176,44 @@ fn a_lost_answer_is_told_again_to_whoever_has_the_key() {
     refused(&validate(&[], &other), 403, "REPLAY_DETECTED");
     let bad = validate(&["Idempotency-Key: "], &other);
     assert_eq!((bad.status, &bad.json()["member"]), (400, &json!("Idempotency-Key")));
+}
+
+/// Not even with the key, the token and the body of its owner.
+#[test]
+fn what_became_of_a_token_is_told_to_nobody_else() {
+    let plane = Plane::new();
+    let (owner, other) = (plane.agent(), plane.agent());
+    let token = plane.token(&owner);
+    let body = json!({ "storeId": "store-123", "executionToken": token }).to_string();
+    let validate = |held: &Held| plane.send("POST", VALIDATE, held, &["Idempotency-Key: o-1"], &body);
+    assert_eq!(validate(&owner).status, 200);
+    assert_eq!(refused(&validate(&other), 403, "POLICY_DENIED")["rule"], "token.subject");
+    let plain = plane.send("POST", VALIDATE, &other, &[], &body);
+    assert_eq!(refused(&plain, 403, "POLICY_DENIED")["rule"], "token.subject");
+    assert_eq!(validate(&owner).header("idempotent-replayed"), Some("true"));
+}
+
+/// A replay costs neither a signature check nor the ledger; a retry is always looked up, and a key
+/// that is no longer trusted says nothing.
+#[test]
+fn a_known_replay_is_refused_at_the_front() {
+    let plane = Plane::new();
+    let (agent, merchant) = (plane.agent(), plane.merchant());
+    let front = || plane.authority.metrics.ledger_operations.with_label_values(&["front", "reserve", "known"]).get();
+    let token = plane.token(&agent);
+    assert_eq!((plane.validate(&merchant, &token).status, front()), (200, 0));
+    for count in 1..=3 {
+        refused(&plane.validate(&merchant, &token), 403, "REPLAY_DETECTED");
+        assert_eq!(front(), count);
+    }
+    let body = json!({ "storeId": "store-123", "executionToken": token }).to_string();
+    let keyed = plane.send("POST", VALIDATE, &merchant, &["Idempotency-Key: late"], &body);
+    assert_eq!((refused(&keyed, 403, "REPLAY_DETECTED")["rule"].as_str(), front()), (Some("replay.other_key"), 3));
+    plane.authority.keys.replace(KeyRing::default());
+    refused(&plane.validate(&merchant, &token), 403, "INVALID_SIGNATURE");
+    let issuer = plane.authority.issuer.as_ref().unwrap().snapshot();
+    plane.authority.keys.replace(KeyRing::of_set(issuer.published()).0);
+    plane.clock.advance(126_000);
+    refused(&plane.validate(&merchant, &token), 403, "TOKEN_EXPIRED");
+    assert_eq!(front(), 3);
 }

@@ -53,6 +53,7 @@ impl<L: Ledger + 'static> Bench<L> {
             confirmed: None,
             limits: Limits::default(),
             amount: 0,
+            if_unanswered: Settlement::Released,
         }
     }
 

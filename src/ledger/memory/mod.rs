@@ -129,6 +129,7 @@ impl MemoryLedger {
 
     /// All locks are held from the first look to the last mark, so nothing has to be taken back.
     fn reserve_now(&self, claim: Claim) -> Result<Reserve, LedgerError> {
+        let claim = claim.in_its_namespace();
         self.admits(claim.issued)?;
         let key = Key::of(&claim.slot);
         let mut shard = self.shard(&claim.slot);
@@ -251,7 +252,7 @@ fn lock(data: &Path) -> Result<File, LockError> {
 
 impl Ledger for MemoryLedger {
     async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
-        self.reserve_now(claim.in_its_namespace())
+        self.reserve_now(claim)
     }
 
     async fn settle(
@@ -284,6 +285,10 @@ impl Ledger for MemoryLedger {
 
     async fn lapsed(&self) -> Result<Vec<Lapsed>, LedgerError> {
         Ok(self.lapsed_now())
+    }
+
+    async fn told(&self, _lapsed: &Lapsed) -> Result<(), LedgerError> {
+        Ok(())
     }
 
     fn health(&self) -> Health {

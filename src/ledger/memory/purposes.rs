@@ -87,6 +87,7 @@ mod tests {
             confirmed: None,
             limits: Limits::default(),
             amount: 0,
+            if_unanswered: crate::ledger::Settlement::Released,
         }
     }
 

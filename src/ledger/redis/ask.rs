@@ -11,6 +11,7 @@ use super::super::epoch::Epoch;
 use super::line::{Line, parsed};
 use super::scripts::Script;
 use super::text::{self, Keys};
+use super::vet::CLOCK_OFF_MAX_MS;
 use super::{EPOCH_HEALTHY_MS, Notice, RETENTION_MS, SKEW_S, Shared, Trouble};
 
 /// How often a command is sent at most: the second time because the first may be lost.
@@ -18,77 +19,100 @@ const SENDINGS_MAX: u32 = 2;
 /// How often a call is begun anew because the server said what is missing: an epoch, a script, a
 /// key that moved.
 const DETOURS_MAX: u32 = 4;
+/// Stores whose epochs are known and renewed at most.
+const STORES_MAX: usize = 10_000;
 
-/// An answer, and how often the command may have reached the server.
-pub(super) struct Asked<T = Vec<String>> {
-    pub(super) reply: T,
-    pub(super) attempts: u32,
+/// One operation on its way: until when it may go on, and what is in doubt so far.
+pub(super) struct Effort {
+    until: Instant,
+    /// Sendings that were never answered, and may still arrive.
+    unanswered: u32,
+    /// True when the server did it, and too few replicas have it.
+    unconfirmed: bool,
 }
 
-/// Why there is no answer.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Unavailable {
-    error: LedgerError,
-    /// True when the command may have been carried out all the same.
-    pub(super) may_have_happened: bool,
-}
+impl Effort {
+    /// True when the command may have been carried out although it failed.
+    pub(super) const fn is_doubtful(&self) -> bool {
+        self.unanswered > 0 || self.unconfirmed
+    }
 
-impl Unavailable {
-    pub(super) fn quarantine(epoch: &Epoch, now: Timestamp) -> Self {
-        let error = LedgerError::Quarantine { retry_after_s: epoch.remaining_s(now).max(1) };
-        Self { error, may_have_happened: false }
+    /// How often the command may reach the server in all, the last sending included.
+    pub(super) const fn attempts(&self) -> u32 {
+        self.unanswered + 1
+    }
+
+    fn note(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::TooFewReplicas => self.unconfirmed = true,
+            trouble => self.unanswered += u32::from(trouble.may_have_happened()),
+        }
     }
 }
 
-impl From<Trouble> for Unavailable {
+impl From<Trouble> for LedgerError {
     fn from(trouble: Trouble) -> Self {
-        Self { error: LedgerError::Unavailable(trouble), may_have_happened: trouble.may_have_happened() }
-    }
-}
-
-impl From<Unavailable> for LedgerError {
-    fn from(unavailable: Unavailable) -> Self {
-        unavailable.error
+        Self::Unavailable(trouble)
     }
 }
 
 impl Shared {
+    /// An operation that begins now.
+    pub(super) fn effort(&self) -> Effort {
+        Effort { until: Instant::now() + self.options.deadline, unanswered: 0, unconfirmed: false }
+    }
+
     /// Calls a script that judges by the store's epoch. `replicas`: how many have to confirm.
     pub(super) async fn ask_in_epoch(
         &self,
+        effort: &mut Effort,
         store: &StoreId,
         build: impl Fn(&str) -> Cmd,
         replicas: u32,
-    ) -> Result<Asked, Unavailable> {
+    ) -> Result<Vec<String>, LedgerError> {
         for _ in 0..DETOURS_MAX {
-            let asked = self.ask(store, &build, replicas).await?;
-            match asked.reply.first().map(String::as_str) {
-                Some("epoch") => self.begin_epoch(store).await?,
+            let reply = self.ask(effort, store, &build, replicas).await?;
+            match reply.first().map(String::as_str) {
+                Some("epoch") => self.begin_epoch(effort, store).await?,
                 Some("quarantine") => {
-                    let started = asked.reply.get(1).and_then(|text| text.parse().ok()).ok_or(Trouble::Garbled)?;
-                    self.epochs.lock().insert(store.clone(), started);
-                    let epoch = Epoch::starting(Timestamp::of_millis(started), SKEW_S);
-                    return Err(Unavailable::quarantine(&epoch, self.clock.now()));
+                    let started = reply.get(1).and_then(|text| text.parse().ok()).ok_or(Trouble::Garbled)?;
+                    self.note_epoch(store, started);
+                    return Err(self.quarantine(started));
                 }
-                _ => return Ok(asked),
+                _ => return Ok(reply),
             }
         }
         Err(Trouble::Refused.into())
     }
 
+    pub(super) fn quarantine(&self, started_ms: i64) -> LedgerError {
+        let epoch = Epoch::starting(Timestamp::of_millis(started_ms), SKEW_S);
+        LedgerError::Quarantine { retry_after_s: epoch.remaining_s(self.clock.now()).max(1) }
+    }
+
+    fn note_epoch(&self, store: &StoreId, started_ms: i64) {
+        let mut epochs = self.epochs.lock();
+        if epochs.len() < STORES_MAX || epochs.contains_key(store) {
+            epochs.insert(store.clone(), started_ms);
+        }
+    }
+
     /// Reads the store's epoch, and begins a new one where the ledger may have forgotten.
-    pub(super) async fn begin_epoch(&self, store: &StoreId) -> Result<(), Unavailable> {
+    pub(super) async fn begin_epoch(&self, effort: &mut Effort, store: &StoreId) -> Result<(), LedgerError> {
         let keys = [Keys(store).epoch()];
         let (now, id) = (self.clock.now().millis(), uuid::Uuid::new_v4().simple().to_string());
         let build = |mark: &str| {
             let mut call = Script::Epoch.call(keys.iter());
-            call.arg(mark).arg(now).arg(&id).arg(EPOCH_HEALTHY_MS).arg(RETENTION_MS);
+            call.arg(mark).arg(now).arg(&id).arg(EPOCH_HEALTHY_MS).arg(RETENTION_MS).arg(CLOCK_OFF_MAX_MS);
             call
         };
-        let Asked { reply, .. } = self.ask(store, build, 0).await?;
+        let reply = self.ask(effort, store, build, 0).await?;
         let [epoch, cause] = reply.as_slice() else { return Err(Trouble::Garbled.into()) };
+        if cause == "clock" {
+            return Err(Trouble::Unsafe.into());
+        }
         let started = text::epoch_started_ms(epoch).ok_or(Trouble::WrongType)?;
-        self.epochs.lock().insert(store.clone(), started);
+        self.note_epoch(store, started);
         let cause = match cause.as_str() {
             "" => return Ok(()),
             "missing" => "missing",
@@ -105,45 +129,45 @@ impl Shared {
     /// Calls a script of ours, which answers with words.
     pub(super) async fn ask(
         &self,
+        effort: &mut Effort,
         store: &StoreId,
         build: impl Fn(&str) -> Cmd,
         replicas: u32,
-    ) -> Result<Asked, Unavailable> {
-        let Asked { reply, attempts } = self.send(store, build, replicas).await?;
-        Ok(Asked { reply: parsed(reply)?, attempts })
+    ) -> Result<Vec<String>, Trouble> {
+        parsed(self.send(effort, store, build, replicas).await?)
     }
 
     /// Sends a plain command.
-    pub(super) async fn ask_plain(&self, store: &StoreId, command: &Cmd) -> Result<Value, Unavailable> {
-        Ok(self.send(store, |_| command.clone(), 0).await?.reply)
+    pub(super) async fn ask_plain(&self, store: &StoreId, command: &Cmd) -> Result<Value, Trouble> {
+        self.send(&mut self.effort(), store, |_| command.clone(), 0).await
     }
 
     /// Sends a command until it is answered, within the deadline. Each sending is the same command:
     /// what the first did, the second finds.
     async fn send(
         &self,
+        effort: &mut Effort,
         store: &StoreId,
         build: impl Fn(&str) -> Cmd,
         replicas: u32,
-    ) -> Result<Asked<Value>, Unavailable> {
-        let begun = Instant::now();
-        let until = begun + self.options.deadline;
-        let (mut sendings, mut detours, mut doubtful) = (0, 0, 0);
+    ) -> Result<Value, Trouble> {
+        let until = effort.until;
+        let (mut sendings, mut detours) = (0, 0);
         loop {
             let found = match self.fleet.node(store, until).await {
                 Ok(node) => node.line(until).await.map(|held| (node, held)),
                 Err(trouble) => Err(trouble),
             };
-            let (node, held) = found.map_err(|trouble| self.failed(trouble, doubtful > 0))?;
+            let (node, held) = found.map_err(|trouble| self.failed(trouble))?;
             sendings += 1;
             // The first has less than half of the time, so that the second has the rest.
             let patience = until.saturating_duration_since(Instant::now());
             let patience = if sendings < SENDINGS_MAX { patience.min(self.options.deadline * 2 / 5) } else { patience };
             let trouble = match exchange(&held.line, &build(&held.line.server.mark), replicas, patience).await {
-                Ok(reply) => return Ok(Asked { reply, attempts: doubtful + 1 }),
+                Ok(reply) => return Ok(reply),
                 Err(trouble) => trouble,
             };
-            doubtful += u32::from(trouble.may_have_happened());
+            effort.note(trouble);
             if trouble.breaks_connection() {
                 node.broken(&held);
             }
@@ -151,7 +175,7 @@ impl Shared {
             (detours, sendings) = if detour { (detours + 1, sendings - 1) } else { (detours, sendings) };
             let give_up = !trouble.worth_another_attempt() || sendings >= SENDINGS_MAX || detours >= DETOURS_MAX;
             if give_up || Instant::now() >= until {
-                return Err(self.failed(trouble, doubtful > 0));
+                return Err(self.failed(trouble));
             }
             match trouble {
                 Trouble::Moved => self.fleet.moved(until).await,
@@ -168,10 +192,9 @@ impl Shared {
         Ok(())
     }
 
-    fn failed(&self, trouble: Trouble, may_have_happened: bool) -> Unavailable {
+    fn failed(&self, trouble: Trouble) -> Trouble {
         self.metrics.ledger_errors.with_label_values(&[trouble.as_str()]).inc();
-        let Unavailable { error, may_have_happened: this_one } = Unavailable::from(trouble);
-        Unavailable { error, may_have_happened: may_have_happened || this_one }
+        trouble
     }
 }
 
@@ -182,7 +205,8 @@ async fn exchange(line: &Line, command: &Cmd, replicas: u32, patience: std::time
     }
     let mut both = redis::pipe();
     both.add_command(command.clone());
-    let wait_ms = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX).max(1);
+    // The server gives up a little earlier than we do, so that its answer is heard.
+    let wait_ms = u64::try_from((patience * 4 / 5).as_millis()).unwrap_or(u64::MAX).max(1);
     both.cmd("WAIT").arg(replicas).arg(wait_ms);
     let mut answers = line.ask_all(&both, patience).await?.into_iter();
     let (Some(reply), Some(confirmed)) = (answers.next(), answers.next()) else { return Err(Trouble::Garbled) };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, ErrorKind, ProtocolVersion, RedisError, RedisResult};
 
@@ -14,16 +15,17 @@ use super::trouble::Trouble;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Opens connections to where the keys with one tag are: `{tag}…`.
-#[derive(Clone)]
 pub struct Door {
     options: RedisOptions,
     tag: &'static str,
+    /// Where the newest connection leads.
+    leads_to: Mutex<Option<Address>>,
 }
 
 impl Door {
     #[must_use]
     pub fn to(options: RedisOptions, tag: &'static str) -> Self {
-        Self { options, tag }
+        Self { options, tag, leads_to: Mutex::default() }
     }
 
     /// A new connection that speaks version 3 of the protocol: it can be told things.
@@ -34,6 +36,7 @@ impl Door {
     async fn connect(&self, config: AsyncConnectionConfig) -> RedisResult<MultiplexedConnection> {
         let access = &self.options.access;
         let address = self.address().await.map_err(failed)?;
+        *self.leads_to.lock() = Some(address.clone());
         let login = access.login().map_err(failed)?.set_protocol(ProtocolVersion::RESP3);
         let (connection, driver) = match dial(&address, access).await.map_err(failed)? {
             Stream::Plain(stream) => {
@@ -49,6 +52,13 @@ impl Door {
         // It ends with the connection that it drives.
         drop(driver);
         Ok(connection)
+    }
+
+    /// False when the server is another one by now. One that cannot be found proves nothing.
+    pub async fn is_current(&self) -> bool {
+        let now = tokio::time::timeout(PATIENCE, self.address()).await;
+        let known = self.leads_to.lock().clone();
+        !matches!((now, known), (Ok(Ok(now)), Some(known)) if now != known)
     }
 
     async fn address(&self) -> Result<Address, Trouble> {

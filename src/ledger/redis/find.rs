@@ -47,7 +47,7 @@ fn no_sentinel(sentinels: &[Address]) -> NoLine {
     NoLine::Trouble { address, trouble: Trouble::Down }
 }
 
-/// Asks all at once; the address that most of them tell.
+/// Asks all at once; the address that more than half of them tell.
 async fn ask_sentinels(sentinels: &[Address], primary: &str, access: &Access, patience: Duration) -> Option<Address> {
     let mut asked = JoinSet::new();
     for sentinel in sentinels {
@@ -70,7 +70,8 @@ async fn ask_sentinels(sentinels: &[Address], primary: &str, access: &Access, pa
             }
         }
     }
-    votes.into_iter().max_by_key(|(_, votes)| *votes).map(|(address, _)| address)
+    // Fewer than half may be on the wrong side of a partition.
+    votes.into_iter().find(|(_, votes)| *votes > sentinels.len() / 2).map(|(address, _)| address)
 }
 
 /// Which server of a cluster serves which slots.
@@ -104,15 +105,21 @@ impl SlotMap {
     }
 }
 
-/// Asks one server after the other for the map, until one knows.
+/// Asks all servers at once for the map; the first that knows it.
 pub(super) async fn learn(servers: &[Address], access: &Access, patience: Duration) -> Option<SlotMap> {
+    let mut asked = JoinSet::new();
     for server in servers {
-        let Ok(wire) = Wire::open(server, access, patience).await else { continue };
-        let mut question = redis::cmd("CLUSTER");
-        question.arg("SLOTS");
-        let answer = wire.ask(&question, patience).await;
-        if let Some(map) = answer.ok().and_then(|answer| SlotMap::read(answer, server)).filter(|map| !map.0.is_empty())
-        {
+        let (server, access) = (server.clone(), access.clone());
+        asked.spawn(async move {
+            let wire = Wire::open(&server, &access, patience).await.ok()?;
+            let mut question = redis::cmd("CLUSTER");
+            question.arg("SLOTS");
+            let answer = wire.ask(&question, patience).await.ok()?;
+            SlotMap::read(answer, &server).filter(|map| !map.0.is_empty())
+        });
+    }
+    while let Some(told) = asked.join_next().await {
+        if let Ok(Some(map)) = told {
             return Some(map);
         }
     }

@@ -62,6 +62,8 @@ pub(super) enum Stream {
 pub(super) async fn dial(address: &Address, access: &Access) -> Result<Stream, Trouble> {
     let tcp = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(|_| Trouble::Down)?;
     tcp.set_nodelay(true).map_err(|_| Trouble::Down)?;
+    // What was not sent when a connection is given up is not to arrive later.
+    tcp.set_zero_linger().map_err(|_| Trouble::Down)?;
     #[cfg(feature = "tls")]
     if let Some(tls) = &access.tls {
         let name = rustls::pki_types::ServerName::try_from(address.host.clone()).map_err(|_| Trouble::Denied)?;
@@ -153,7 +155,9 @@ impl Line {
         for script in Script::ALL {
             lessons.cmd("SCRIPT").arg("LOAD").arg(script.text());
         }
-        wire.ask_all(&lessons, patience).await.map_err(failed)?;
+        for learned in wire.ask_all(&lessons, patience).await.map_err(failed)? {
+            parsed::<String>(learned).map_err(failed)?;
+        }
         Ok(Self { wire, address: address.clone(), server })
     }
 

@@ -127,6 +127,20 @@ impl Node {
         }
     }
 
+    /// Nobody waits any more, unless another connection is open by now.
+    fn tell_down(&self, why: NoLine) {
+        self.known.send_if_modified(|known| {
+            let alone = self.lines.iter().all(|place| place.line.load().is_none());
+            if alone && !matches!(known, Known::Down(_)) {
+                tracing::error!(%why, "ledger server not usable");
+            }
+            if alone {
+                *known = Known::Down(Arc::new(why));
+            }
+            alone
+        });
+    }
+
     pub(super) fn known(&self) -> Known {
         self.known.borrow().clone()
     }
@@ -162,10 +176,7 @@ async fn keep(node: Arc<Node>, number: usize) {
                 watch_over(&node, number, line).await;
             }
             Err(why) => {
-                let alone = node.lines.iter().all(|place| place.line.load().is_none());
-                if alone && !matches!(node.known.send_replace(Known::Down(Arc::new(why.clone()))), Known::Down(_)) {
-                    tracing::error!(%why, "ledger server not usable");
-                }
+                node.tell_down(why);
                 tokio::time::sleep(PAUSE).await;
             }
         }

@@ -10,7 +10,10 @@ local with_purpose, confirmed, purpose_kept = ARGV[11] == '1', ARGV[12], ARGV[13
 local orders_limit, hour_limit, day_limit, amount = ARGV[14], ARGV[15], ARGV[16], ARGV[17]
 
 local begun = redis.call('GET', epoch)
-if not begun or not string.find(begun, mark, 1, true) or redis.call('PTTL', epoch) < healthy then
+local left = redis.call('PTTL', epoch)
+-- More time left than it was ever given: the server's clock stepped back, and what is written now
+-- would be forgotten when it is set right.
+if not begun or not string.find(begun, mark, 1, true) or left < healthy or left > tonumber(retention) then
   return { 'epoch' }
 end
 local started = tonumber(string.match(begun, '^1|(%d+)|'))
@@ -47,7 +50,10 @@ local function counted(orders, sum, span)
     redis.call('ZREM', orders, unpack(old))
     redis.call('DECRBY', sum, string.format('%.0f', gone))
   end
-  return redis.call('ZCARD', orders), tonumber(redis.call('GET', sum) or '0')
+  local count = redis.call('ZCARD', orders)
+  -- Two keys may expire a moment apart: without orders there is no sum.
+  if count == 0 then redis.call('DEL', sum) end
+  return count, tonumber(redis.call('GET', sum) or '0')
 end
 
 local function count(orders, sum, span)

@@ -5,6 +5,8 @@ local token, reservations, purpose, answer = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local trace, member, state, now = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local with_purpose, purpose_kept, kept = ARGV[5] == '1', ARGV[6], ARGV[7]
 local by_hour, by_day, amount, retention = ARGV[8] == '1', ARGV[9] == '1', ARGV[10], ARGV[11]
+-- What is put in the place of a reservation that may still be on its way, so that it finds the token used.
+local tomb = ARGV[12]
 
 local function give_back(orders, sum)
   if redis.call('ZREM', orders, trace .. '|' .. amount) == 1 then
@@ -14,6 +16,13 @@ end
 
 redis.call('ZREM', reservations, member)
 local held = redis.call('GET', token)
+if not held and tomb ~= '' then
+  redis.call('SET', token, tomb, 'PX', retention)
+  if with_purpose and state == 'I' then
+    redis.call('SET', purpose, 'I|' .. trace .. '|' .. now, 'PX', purpose_kept)
+  end
+  return { 'done' }
+end
 if not held or string.sub(held, 5, 36) ~= trace then
   return { 'lost' }
 end
@@ -21,7 +30,8 @@ local was = string.sub(held, 3, 3)
 if was == state then
   return { 'done' }
 end
-if was ~= 'R' then
+-- Whoever has the answer knows more than whoever found the lease lapsed.
+if was ~= 'R' and not (was == 'L' and state == 'B') then
   return { 'lost' }
 end
 if state == '-' then

@@ -22,6 +22,9 @@ pub enum Trouble {
     MasterDown,
     #[error("too few replicas took the write")]
     TooFewReplicas,
+    /// Said before anything was written.
+    #[error("the server has too few replicas to write")]
+    NoReplicas,
     #[error("the server is out of memory")]
     OutOfMemory,
     #[error("the server runs a script of somebody else")]
@@ -57,6 +60,7 @@ impl Trouble {
             Self::ReadOnly => "read_only",
             Self::MasterDown => "master_down",
             Self::TooFewReplicas => "too_few_replicas",
+            Self::NoReplicas => "no_replicas",
             Self::OutOfMemory => "out_of_memory",
             Self::Busy => "busy",
             Self::CannotPersist => "cannot_persist",
@@ -116,7 +120,7 @@ fn of_code(code: &str, detail: &str) -> Trouble {
         "LOADING" => Trouble::Loading,
         "READONLY" => Trouble::ReadOnly,
         "MASTERDOWN" => Trouble::MasterDown,
-        "NOREPLICAS" => Trouble::TooFewReplicas,
+        "NOREPLICAS" => Trouble::NoReplicas,
         "OOM" => Trouble::OutOfMemory,
         "BUSY" => Trouble::Busy,
         "MISCONF" => Trouble::CannotPersist,
@@ -140,7 +144,7 @@ mod tests {
             ("LOADING", "loading"),
             ("READONLY", "read_only"),
             ("MASTERDOWN", "master_down"),
-            ("NOREPLICAS", "too_few_replicas"),
+            ("NOREPLICAS", "no_replicas"),
             ("OOM", "out_of_memory"),
             ("BUSY", "busy"),
             ("MISCONF", "cannot_persist"),
@@ -162,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_refused_command_was_not_carried_out() {
-        for code in ["LOADING", "READONLY", "OOM", "MISCONF", "NOAUTH", "MOVED", "CLUSTERDOWN", "BUSY"] {
+        for code in ["LOADING", "READONLY", "NOREPLICAS", "OOM", "MISCONF", "NOAUTH", "MOVED", "CLUSTERDOWN", "BUSY"] {
             assert!(!of_code(code, "").may_have_happened(), "{code}");
         }
     }

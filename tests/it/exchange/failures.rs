@@ -136,7 +136,8 @@ fn a_merchant_that_says_nothing_is_waited_for_once() {
     let upstream = Upstream::parse(&merchant.url()).unwrap();
     let out = Outgoing { method: "POST".to_owned(), bytes: with_token("/", "none", MUG).into() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let sent = runtime.block_on(Exchange::default().send(&upstream, &out, Duration::from_millis(200)));
+    let sent =
+        runtime.block_on(Exchange::within(Duration::from_secs(270)).send(&upstream, &out, Duration::from_millis(200)));
     assert_eq!(sent.map(drop).unwrap_err(), SendFault::Sent(AnswerFault::TimedOut));
     assert_eq!(merchant.wait_for(1).len(), 1);
 }

@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
 use permyx::clock::Clock;
 use permyx::evidence::record::{self, Next};
@@ -23,6 +24,7 @@ use super::program::Program;
 /// The cart of [`Purchase::mug`].
 pub const MUG: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
 pub const AGENT: &str = "ak_tests";
+const GATEWAY: [&str; 3] = ["gateway", "--config", "permyx.toml"];
 
 /// A guarded path, and the policy of the store behind it. The store has the route's name.
 pub struct Guard {
@@ -92,49 +94,84 @@ impl Purchase {
     }
 }
 
+/// How a gateway is started, where that is not as always.
+pub struct Start<'a> {
+    pub guards: &'a [Guard],
+    pub name: &'a str,
+    pub listen: &'a str,
+    /// Stands in the `[gateway]` table.
+    pub extra: &'a str,
+    /// The `[ledger]` table, whole.
+    pub ledger: &'a str,
+    /// Stands in the `[keys]` table.
+    pub keys: &'a str,
+    /// Whose tokens are taken from `jwks.json`.
+    pub key: Arc<SigningKey>,
+    /// What the program is started by way of ([`Program::start_via`]).
+    pub via: &'a [String],
+}
+
+impl<'a> Start<'a> {
+    /// By itself, with a new key.
+    pub fn alone(guards: &'a [Guard]) -> Self {
+        let key = Arc::new(SigningKey::generate().unwrap());
+        let (ledger, keys) = ("[ledger]\nsingle_instance = true\n", "jwks_file = \"jwks.json\"");
+        Self { guards, name: "tests", listen: "127.0.0.1:0", extra: "", ledger, keys, key, via: &[] }
+    }
+}
+
 /// A running gateway and everything that belongs to it.
 pub struct Gateway {
     program: Program,
-    key: SigningKey,
+    key: Arc<SigningKey>,
+    via: Vec<String>,
     dir: TempDir,
 }
 
 impl Gateway {
     /// Starts one that takes the tokens of a new key. `extra` stands in its `[gateway]` table.
     pub fn start(guards: &[Guard], extra: &str) -> Self {
-        let (dir, key) = (TempDir::new(), SigningKey::generate().unwrap());
-        dir.write("jwks.json", &serde_json::to_string(&key_set([key.public()])).unwrap());
-        for Guard { name, policy, .. } in guards {
+        Self::start_as(&Start { extra, ..Start::alone(guards) })
+    }
+
+    pub fn start_as(start: &Start) -> Self {
+        let (dir, Start { name, listen, extra, ledger, keys, .. }) = (TempDir::new(), start);
+        dir.write("jwks.json", &serde_json::to_string(&key_set([start.key.public()])).unwrap());
+        for Guard { name, policy, .. } in start.guards {
             dir.write(&format!("policies/{name}.toml"), &format!("store = \"{name}\"\n{policy}"));
         }
-        let routes: String = guards.iter().map(Guard::route).collect();
+        let routes: String = start.guards.iter().map(Guard::route).collect();
         let config = format!(
-            "data = \"data\"\n[log]\nfilter = \"warn\"\nformat = \"text\"\n[gateway]\nname = \"tests\"\n\
-             listen = \"127.0.0.1:0\"\n{extra}\n{routes}[ops]\nlisten = \"127.0.0.1:0\"\n\
-             [ledger]\nsingle_instance = true\n[policies]\ndir = \"policies\"\n[keys]\njwks_file = \"jwks.json\"\n"
+            "data = \"data\"\n[log]\nfilter = \"warn\"\nformat = \"text\"\n[gateway]\nname = \"{name}\"\n\
+             listen = \"{listen}\"\n{extra}\n{routes}[ops]\nlisten = \"127.0.0.1:0\"\n\
+             {ledger}[policies]\ndir = \"policies\"\n[keys]\n{keys}\n"
         );
         dir.write("permyx.toml", &config);
-        let program = Program::start(dir.path(), &["gateway", "--config", "permyx.toml"]);
-        Self { program, key, dir }
+        let program = Program::start_via(start.via, dir.path(), &GATEWAY);
+        Self { program, key: start.key.clone(), via: start.via.to_vec(), dir }
     }
 
     /// `kill -9`.
     pub fn kill(&self) {
-        let killed = Command::new("kill").args(["-9", &self.program.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill").args(["-9", &self.process().to_string()]).status().unwrap();
         assert!(killed.success());
     }
 
     /// Starts it again in the same directories, once its process is gone.
     pub fn restart(&mut self) {
         self.program.kill();
-        self.program = Program::start(self.dir.path(), &["gateway", "--config", "permyx.toml"]);
+        self.program = Program::start_via(&self.via, self.dir.path(), &GATEWAY);
     }
 
     /// As long as this process lives: for a gateway that many tests share, which is never dropped.
     pub fn shared(self) -> &'static Self {
-        let leash = Leash::new(self.program.id(), &self.dir);
+        let leash = Leash::new(self.process(), &self.dir);
         let (gateway, _) = Box::leak(Box::new((self, leash)));
         gateway
+    }
+
+    pub fn process(&self) -> u32 {
+        self.program.id()
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -177,7 +214,14 @@ impl Gateway {
 
     /// Everything that is in its spool, in order.
     pub fn events(&self) -> Vec<Value> {
-        events(self.dir.path().join("data/spool"))
+        self.events_as(|event| event)
+    }
+
+    /// As [`Self::events`], each turned into what a test needs of it.
+    pub fn events_as<T>(&self, what: impl Fn(Value) -> T) -> Vec<T> {
+        let mut found = Vec::new();
+        each_event(self.dir.path().join("data/spool"), |event| found.push(what(event)));
+        found
     }
 
     /// The events of one request.
@@ -191,16 +235,15 @@ pub fn with_token(path: &str, token: &str, cart: &str) -> Vec<u8> {
     request("POST", path, &[&format!("Permyx-Execution-Token: {token}")], cart)
 }
 
-/// The events of a spool directory, read while its producer may be writing.
-pub fn events(spool: PathBuf) -> Vec<Value> {
-    let mut found = Vec::new();
+/// Shows the events of a spool directory, read while its producer may be writing.
+fn each_event(spool: PathBuf, mut see: impl FnMut(Value)) {
     for segment in files(&spool, ".spool") {
         let bytes = std::fs::read(segment).unwrap();
         let mut rest = bytes.as_slice();
         loop {
             match record::next(rest) {
                 Next::Record(record) => {
-                    found.push(serde_json::from_slice(record.body).unwrap());
+                    see(serde_json::from_slice(record.body).unwrap());
                     rest = &rest[record.framed_len()..];
                 }
                 Next::Damage { bytes } => panic!("{bytes} damaged bytes in the spool"),
@@ -208,7 +251,6 @@ pub fn events(spool: PathBuf) -> Vec<Value> {
             }
         }
     }
-    found
 }
 
 /// The short name of an event's type (`execution.observed`).

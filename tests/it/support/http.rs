@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -41,11 +42,16 @@ pub struct Connection {
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        Self { stream, unread: Vec::new() }
+        Self::try_open(address, PATIENCE).unwrap()
+    }
+
+    /// To a peer that may not be there; every wait on it ends after `patience`.
+    pub fn try_open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, unread: Vec::new() })
     }
 
     /// Sends these bytes as they are. That the peer no longer reads is no failure: it may have
@@ -83,7 +89,12 @@ impl Connection {
 
     /// True when the peer closes the connection without another byte.
     pub fn is_closed_by_peer(&mut self) -> bool {
-        self.unread.is_empty() && !self.fill().unwrap_or(false)
+        !self.wait_for_bytes()
+    }
+
+    /// Waits for the first bytes of an answer.
+    pub fn wait_for_bytes(&mut self) -> bool {
+        !self.unread.is_empty() || self.fill().unwrap_or(false)
     }
 
     fn read_until_head(&mut self) -> io::Result<Option<usize>> {

@@ -26,7 +26,13 @@ pub struct Program {
 impl Program {
     /// Starts `permyx ARGS --ready-json` in `dir` and waits until it says that it serves.
     pub fn start(dir: &Path, args: &[&str]) -> Self {
-        let mut child = command(dir, args).arg("--ready-json").stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_via(&[], dir, args)
+    }
+
+    /// As [`Self::start`], by way of a program that becomes it: `prlimit`, `env`, `ip netns exec`.
+    pub fn start_via(via: &[String], dir: &Path, args: &[&str]) -> Self {
+        let mut command = command(via, dir, args);
+        let mut child = command.arg("--ready-json").stderr(Stdio::piped()).spawn().unwrap();
         let log = collect(child.stderr.take().unwrap());
         let lines = lines_of(child.stdout.take().unwrap());
         let mut program = Self { child, ready: serde_json::Value::Null, log };
@@ -100,12 +106,13 @@ impl Drop for Program {
 
 /// Runs `permyx ARGS` to its end in `dir`.
 pub fn run(dir: &Path, args: &[&str]) -> Output {
-    command(dir, args).output().unwrap()
+    command(&[], dir, args).output().unwrap()
 }
 
-fn command(dir: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(PERMYX);
-    command.args(args).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped());
+fn command(via: &[String], dir: &Path, args: &[&str]) -> Command {
+    let words: Vec<_> = via.iter().map(String::as_str).chain([PERMYX]).chain(args.iter().copied()).collect();
+    let mut command = Command::new(words[0]);
+    command.args(&words[1..]).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped());
     // What the machine has set must not change a test.
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PERMYX_")) {
         command.env_remove(name);

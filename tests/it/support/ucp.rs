@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
+use permyx::model::ids::Jti;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Connection, request_to};
@@ -58,7 +59,9 @@ pub struct Buyer<'a> {
 impl Buyer<'_> {
     fn send(&self, method: &str, path: &str, more: Option<&str>, body: &Value) -> Answer {
         let agent = "UCP-Agent: profile=\"https://agent.example/profile\"";
-        let mut headers = vec![agent, "request-signature: test", "request-id: 1", "idempotency-key: 1"];
+        // A request of its own has a key of its own.
+        let key = format!("idempotency-key: {}", Jti::random());
+        let mut headers = vec![agent, "request-signature: test", "request-id: 1", key.as_str()];
         headers.extend(self.always.iter().map(String::as_str).chain(more));
         let mut connection = Connection::open(self.to);
         connection.send(request_to(self.host, method, &format!("/ucp/v1{path}"), &headers, &body.to_string()));

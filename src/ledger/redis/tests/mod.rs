@@ -1,58 +1,20 @@
 //! Against a real server, started here on a free port.
 
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+mod server;
+mod topologies;
+
 use std::time::Duration;
 
+use super::text::Keys;
 use super::*;
+use crate::decide::velocity::{Exceeded, Limits, Rule};
 use crate::ledger::contract;
-use crate::ledger::{Digest, Namespace, Purpose, Retry, State};
-use crate::model::ids::Jti;
+use crate::ledger::{Busy, Digest, Namespace, Purpose, Retry, Spent, State};
+use crate::model::ids::{Jti, TraceId};
+use server::Server;
 
 /// Between two looks at a server that starts.
 const POLL: Duration = Duration::from_millis(10);
-
-/// A server of its own; it ends with the value.
-struct Server {
-    child: Child,
-    port: u16,
-    _dir: tempfile::TempDir,
-}
-
-impl Server {
-    fn start(more: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let child = run(dir.path(), port, more);
-        let server = Self { child, port, _dir: dir };
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            std::thread::park_timeout(POLL);
-        }
-        server
-    }
-}
-
-fn run(dir: &Path, port: u16, more: &[&str]) -> Child {
-    let port = port.to_string();
-    let mut command = Command::new("redis-server");
-    command.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir"]).arg(dir);
-    command.args(more).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("redis-server is needed: apt-get install redis-server")
-}
-
-impl Server {
-    fn client(&self) -> redis::Connection {
-        redis::Client::open(("127.0.0.1", self.port)).unwrap().get_connection().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn options(port: u16) -> RedisOptions {
     let access = Access {
@@ -111,6 +73,7 @@ impl Bench {
             confirmed: None,
             limits: Limits::default(),
             amount: 100,
+            if_unanswered: Settlement::Released,
         }
     }
 
@@ -179,7 +142,7 @@ async fn a_flush_brings_no_token_back() {
     let server = Server::start(&[]);
     let mut bench = Bench::open(options(server.port));
     bench.usable().await;
-    let claim = Claim { issued: bench.clock.now().plus_seconds(6), ..bench.claim() };
+    let claim = Claim { issued: bench.clock.now().plus_seconds(8), ..bench.claim() };
     let held = bench.first(&claim).await;
     bench.ledger.settle(held, Settlement::Burned, None).await.unwrap();
     let mut plain = server.client();
@@ -187,12 +150,26 @@ async fn a_flush_brings_no_token_back() {
     redis::cmd("FLUSHALL").exec(&mut plain).unwrap();
     let again = Claim { trace: TraceId::random(), ..claim };
     match bench.ledger.reserve(again).await {
-        Err(LedgerError::Quarantine { retry_after_s }) => assert!((1..=6).contains(&retry_after_s)),
+        Err(LedgerError::Quarantine { retry_after_s }) => assert!((1..=9).contains(&retry_after_s)),
         other => panic!("{other:?}"),
     }
     let _first_epoch = bench.notices.recv().await;
     assert!(matches!(bench.notices.recv().await, Some(Notice::EpochChanged { cause: "missing", .. })));
     assert!(bench.ledger.health().quarantine_s > 0);
+}
+
+/// An epoch with more time left than it was given: what is written by such a clock is forgotten
+/// once the clock is right again.
+#[tokio::test]
+async fn a_server_whose_clock_stepped_back_begins_an_epoch() {
+    let server = seasoned();
+    let bench = Bench::open(options(server.port));
+    bench.usable().await;
+    let old = || Claim { issued: bench.clock.now(), ..bench.claim() };
+    let _reserved = bench.first(&old()).await;
+    let mut plain = server.client();
+    redis::cmd("PEXPIRE").arg(Keys(&store()).epoch()).arg(RETENTION_MS + 60_000).exec(&mut plain).unwrap();
+    assert!(matches!(bench.ledger.reserve(old()).await, Err(LedgerError::Quarantine { .. })));
 }
 
 #[tokio::test]
@@ -239,4 +216,55 @@ async fn a_purpose_and_a_limit_are_kept_in_the_same_step() {
     assert_eq!(usage, Usage { orders_last_hour: 1, spent_last_hour: 100, spent_last_day: 100 });
     let dear = bench.ledger.reserve(Claim { purpose: None, amount: 151, ..claim() }).await.unwrap();
     assert!(matches!(dear, Reserve::Exceeded(Exceeded { rule: Rule::SpendPerDay, counted: 100, limit: 250 })));
+}
+
+/// Whoever waited for it is gone in the middle: nothing haunts the ledger afterwards, and what may
+/// still be on its way finds the token used.
+#[tokio::test]
+async fn a_reservation_that_nobody_waits_for_is_given_up() {
+    let server = seasoned();
+    let bench = Bench::open(options(server.port));
+    bench.usable().await;
+    let purpose = Some(Purpose(Digest::of(&[b"abandoned"])));
+    let (refused, passed) = (Claim { purpose, ..bench.claim() }, bench.claim());
+    let passed = Claim { if_unanswered: Settlement::Indeterminate, ..passed };
+    redis::cmd("CLIENT").arg("PAUSE").arg(60).arg("ALL").exec(&mut server.client()).unwrap();
+    for claim in [&refused, &passed] {
+        let waiting = bench.ledger.reserve(claim.clone());
+        assert!(tokio::time::timeout(Duration::from_millis(10), waiting).await.is_err());
+    }
+    for (claim, spent) in [(&refused, Spent::Unexecuted), (&passed, Spent::Indeterminate)] {
+        loop {
+            match bench.ledger.entry(&claim.slot).await {
+                Ok(Some(Entry { state: State::Spent(found), first, .. })) => {
+                    assert_eq!((found, first), (spent, claim.trace));
+                    break;
+                }
+                _ => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+    // Its purpose is free again.
+    let _ = bench.first(&Claim { purpose, ..bench.claim() }).await;
+}
+
+/// Whoever was told of a lapsed reservation may die before it tells: then another is told.
+#[tokio::test]
+async fn what_lapsed_is_told_until_somebody_has_told() {
+    let server = seasoned();
+    let lease = Duration::from_millis(200);
+    let bench = Bench::open(RedisOptions { lease, ..options(server.port) });
+    bench.usable().await;
+    let claim = bench.claim();
+    let _held = bench.first(&claim).await;
+    let expected = Lapsed { slot: claim.slot.clone(), trace: claim.trace };
+    let told = |found: Vec<Lapsed>| found.contains(&expected);
+    for _ in 0..2 {
+        tokio::time::sleep(lease + POLL).await;
+        assert!(told(bench.ledger.lapsed().await.unwrap()));
+        assert!(!told(bench.ledger.lapsed().await.unwrap()), "told twice within a lease");
+    }
+    bench.ledger.told(&expected).await.unwrap();
+    tokio::time::sleep(lease + POLL).await;
+    assert!(!told(bench.ledger.lapsed().await.unwrap()));
 }
