@@ -33,5 +33,5 @@ lint: ## formatting and clippy, both builds: everything, and the sidecar alone
 bench: ## benches; each file under benches/ asks one question
 	$(CARGO) bench --locked --bench '*'
 
-faults: ## the fault matrix in its long form: about half an hour on a quiet machine; rewrites its table
+faults: ## the fault matrix in its long form, about 12 minutes; rewrites the table of docs/faults.md
 	PERMYX_FAULTS=full $(CARGO) test --locked --release --test faults -- --nocapture

@@ -16,7 +16,7 @@ use crate::trial::{Token, Trial};
 const THREADS: usize = 12;
 const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 /// Gateways follow a promoted replica, and wait for the tokens of before to expire.
-pub const FAILOVER: Duration = Duration::from_secs(15);
+pub const FAILOVER: Duration = Duration::from_secs(18);
 /// Replicas of every primary here, and those that `durability = "replicas"` waits for.
 const REPLICAS: usize = 2;
 

@@ -89,16 +89,16 @@ pub fn races(stands: &Stands, size: Size, plant: Plant) -> Row {
     let trial = Trial::on(&stands.raced, size, plant);
     let each = if plant == Plant::Fault { size.races / LANES } else { 2 };
     let (started, racers) = (Instant::now(), if plant == Plant::Fault { GATEWAYS } else { 1 });
+    let lane = |_| (std::iter::repeat_with(OnceLock::new).take(each).collect::<Vec<_>>(), Barrier::new(racers));
+    let lanes: Vec<_> = (0..LANES).map(lane).collect();
     std::thread::scope(|scope| {
-        for _ in 0..LANES {
-            let tokens: &Vec<OnceLock<Token>> = Box::leak(Box::new((0..each).map(|_| OnceLock::new()).collect()));
-            let start: &Barrier = Box::leak(Box::new(Barrier::new(racers)));
+        for (tokens, start) in &lanes {
             for gateway in 0..racers {
                 let trial = &trial;
                 scope.spawn(move || {
                     let mut client = trial.client();
                     for token in tokens {
-                        let token = token.get_or_init(|| trial.token());
+                        let token: &Token = token.get_or_init(|| trial.token());
                         start.wait();
                         client.buy(gateway, token);
                     }
@@ -267,17 +267,19 @@ pub fn garbage(stands: &Stands, size: Size, plant: Plant) -> Row {
 }
 
 pub fn partition(stands: &Stands, size: Size, plant: Plant) -> Row {
-    const RATE_MS: u64 = 5;
+    /// 200 requests a second, each of which may take its whole deadline.
+    const EVERY: Duration = Duration::from_millis(5);
+    const CALLERS: usize = 60;
     let trial = Trial::on(&stands.shared, size, plant);
     let calm = trial.calm();
     for way in [Way::Out, Way::Back] {
         trial.plant_on_all(way, &Fault::BlackHole);
     }
     let started = Instant::now();
-    let rounds = size.tokens.max((size.partition.as_millis() as u64 / RATE_MS) as usize / 2);
+    let rounds = size.partition.div_duration_f64(EVERY) as usize;
     let ((), fault) = trial.beside(|| {
-        trial.crowd(THREADS, rounds, |client, n| {
-            let due = size.partition.mul_f64(n as f64 / rounds as f64);
+        trial.crowd(CALLERS, rounds, |client, n| {
+            let due = EVERY * n as u32;
             std::thread::park_timeout(due.saturating_sub(started.elapsed()));
             let told = client.buy(n % GATEWAYS, &trial.token());
             trial.expect(told.as_ref().is_some_and(|told| told.code == UNAVAILABLE), || format!("{told:?}"));

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cells::{Plant, Stands};
 use crate::cells_ledger::GATEWAYS;
 use crate::cells_merchant::scripted;
+use crate::history::Broken;
 use crate::size::Size;
 use crate::stand::{SHOP, Stand};
 use crate::table::Row;
@@ -60,19 +61,19 @@ pub fn killed(stands: &Stands, size: Size, plant: Plant) -> Row {
     for _ in 0..AGAIN {
         trial.buy_each(latest);
     }
-    let unanswered = trial.unanswered();
-    trial.expect(unanswered > 0, || "no request lost its gateway".to_owned());
-    trial.wait_until_settled();
+    let broken = Broken::of(&trial.history());
+    let Broken { unrecorded, reserved, sent, settled } = broken;
     let causes = trial.causes("execution.indeterminate");
     let of = |wanted: &str| causes.iter().filter(|cause| cause.starts_with(wanted)).count();
+    let (next_start, lease) = (of("recovered"), of("lease_lapsed"));
+    trial.expect(unrecorded + settled > 0, || "no request lost its gateway".to_owned());
+    trial.expect(next_start + lease > 0, || "no kill met an execution".to_owned());
+    let (kills, seconds) = (size.kills, started.elapsed().as_secs());
     let measured = format!(
-        "{} kills in {:.0} s; {unanswered} without an answer; {} recovered by the next start, {} by another gateway after the lease",
-        size.kills,
-        started.elapsed().as_secs_f64(),
-        of("recovered"),
-        of("lease_lapsed"),
+        "{kills} kills in {seconds} s; broken off: {unrecorded} without a reservation, {reserved} before sending, \
+         {sent} before the outcome, {settled} after it; {next_start} settled by the next start, {lease} by another \
+         gateway after the lease"
     );
-    trial.expect(of("recovered") + of("lease_lapsed") > 0, || "no kill met an execution".to_owned());
     trial.finish(23, "gateway killed (SIGKILL) at random moments of settlement", measured)
 }
 

@@ -136,6 +136,37 @@ struct Trail {
     released: usize,
 }
 
+/// How far executions came whose callers got no answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Broken {
+    /// Nothing is recorded of them.
+    pub unrecorded: usize,
+    /// Reserved, and the merchant saw nothing.
+    pub reserved: usize,
+    /// The merchant saw them, and evidence cannot say what came of it.
+    pub sent: usize,
+    /// Only the answer was missing.
+    pub settled: usize,
+}
+
+impl Broken {
+    pub fn of(history: &History) -> Self {
+        let kinds = |of: &dyn Fn(&str) -> bool| -> HashSet<&str> {
+            history.events.iter().filter(|event| of(&event.kind)).map(|event| event.trace.as_str()).collect()
+        };
+        let told = history.operations.iter().filter_map(|operation| Some(operation.told.as_ref()?.trace.as_str()));
+        let told: HashSet<_> = told.collect();
+        let arrived: HashSet<_> = history.arrivals.iter().map(|arrival| arrival.trace.as_str()).collect();
+        let unknown = kinds(&|kind| kind == "execution.indeterminate");
+        let unanswered = history.operations.iter().filter(|operation| operation.told.is_none()).count();
+        let reserved = kinds(&|kind| kind == RESERVED).into_iter().filter(|trace| !told.contains(trace));
+        let (sent, unsent): (Vec<_>, Vec<_>) = reserved.partition(|trace| arrived.contains(trace));
+        let lost = sent.iter().filter(|trace| unknown.contains(*trace)).count();
+        let unrecorded = unanswered.saturating_sub(sent.len() + unsent.len());
+        Self { unrecorded, reserved: unsent.len(), sent: lost, settled: sent.len() - lost }
+    }
+}
+
 /// How many reservations have no settlement.
 pub fn unsettled(events: &[Recorded]) -> usize {
     let traces = |of: &dyn Fn(&str) -> bool| -> HashSet<&str> {

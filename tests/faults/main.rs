@@ -1,7 +1,8 @@
 //! The fault matrix: real gateways, a real Redis and merchants that record, while everything
 //! between and below them fails. docs/faults.md says how to run it and keeps its table.
 #![cfg(test)]
-#![cfg(feature = "gateway")]
+// One build is enough for it: the sidecar alone has the same gateway.
+#![cfg(all(feature = "gateway", feature = "control-plane"))]
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
 /// Traffic that must not be harmed.

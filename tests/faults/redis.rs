@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::support::PATIENCE;
@@ -97,9 +98,9 @@ impl Redis {
         self.command::<Vec<String>>(&["KEYS", &format!("{prefix}*")]).len()
     }
 
-    /// A field of `INFO`.
+    /// A field of `INFO`; empty at a moment when it cannot be asked, as in a promotion.
     pub fn info(&self, field: &str) -> String {
-        let info: String = self.command(&["INFO"]);
+        let info: String = self.try_command(&["INFO"]).unwrap_or_default();
         let value = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         value.unwrap_or_default().trim().to_owned()
     }
@@ -160,9 +161,13 @@ pub fn signal(pid: u32, signal: &str) {
     assert!(Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
 }
 
-/// An address where nobody listens now.
+/// An address where nobody listens now. The port is below those that the kernel gives to
+/// connections, of which there are many here: none of them takes it before the server does.
 pub fn free_address(ip: IpAddr) -> SocketAddr {
-    TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 20_000 + (std::process::id() % 100) as u16 * 100;
+    let next = || SocketAddr::from((ip, first + NEXT.fetch_add(1, Ordering::Relaxed) % 2000));
+    std::iter::repeat_with(next).find(|address| TcpListener::bind(address).is_ok()).unwrap()
 }
 
 /// Looks until it is so. A look is cheap; the wait has a bound.

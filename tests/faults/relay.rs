@@ -235,17 +235,19 @@ async fn carry(
     let writing = tokio::spawn(write(to, due));
     let mut buffer = vec![0; 64 * 1024];
     loop {
-        let now = fault.borrow_and_update().clone();
+        let is_taking = *fault.borrow_and_update() != Fault::BlackHole;
         let count = tokio::select! {
             changed = fault.changed() => match changed {
                 Ok(()) => continue,
                 Err(_) => break,
             },
-            count = from.read(&mut buffer), if now != Fault::BlackHole => count.unwrap_or(0),
+            count = from.read(&mut buffer), if is_taking => count.unwrap_or(0),
         };
         if count == 0 {
             break;
         }
+        // As it is told now: it may have been told while the piece came.
+        let now = fault.borrow().clone();
         if let Some(flag) = replicates.filter(|_| buffer[..count].windows(REPLICA.len()).any(|word| word == REPLICA)) {
             flag.store(true, Ordering::Release);
             if *shared.replication.lock().unwrap() != Fault::Pass {
@@ -255,9 +257,9 @@ async fn carry(
         shared.touched.fetch_add(usize::from(now != Fault::Pass), Ordering::Relaxed);
         let piece = buffer[..count].to_vec();
         let (piece, delay, ends) = match now {
-            Fault::Pass | Fault::BlackHole => (piece, Duration::ZERO, false),
+            Fault::Pass => (piece, Duration::ZERO, false),
             Fault::Delay(delay) => (piece, delay, false),
-            Fault::Swallow => continue,
+            Fault::Swallow | Fault::BlackHole => continue,
             Fault::Truncate(keep) => (piece[..keep.min(count)].to_vec(), Duration::ZERO, true),
             Fault::Reset => break,
             Fault::Inject(bytes) => (bytes, Duration::ZERO, false),

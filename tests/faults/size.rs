@@ -18,7 +18,7 @@ pub struct Size {
     pub partition: Duration,
     /// What an answer may take beyond its deadline: for the client, and the machine's other work.
     pub margin: Duration,
-    /// What a bystander's 99th percentile may grow by.
+    /// What a bystander's 99th percentile may grow by, where twice as much is not more.
     pub bystander: Duration,
 }
 

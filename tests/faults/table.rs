@@ -1,8 +1,11 @@
 //! The one table of a run.
 
+use std::collections::BTreeMap;
+
 use crate::support::repository;
 
 const BEGIN: &str = "<!-- table: written by `make faults` -->\n";
+const HEAD: &str = "| cell | what | operations | measured | violations |\n| ---: | --- | ---: | --- | ---: |\n";
 const END: &str = "<!-- end of table -->\n";
 
 /// What came of one cell of the matrix.
@@ -65,27 +68,37 @@ impl Row {
 pub fn render(rows: &[Row]) -> String {
     let mut rows = rows.to_vec();
     rows.sort_by_key(|row| row.cell);
-    let head = "| cell | what | operations | measured | violations |\n| ---: | --- | ---: | --- | ---: |\n";
-    head.to_owned() + &rows.iter().map(Row::line).collect::<String>()
+    HEAD.to_owned() + &rows.iter().map(Row::line).collect::<String>()
 }
 
-/// Puts the table into `docs/faults.md`, in place of the one before.
-pub fn keep(table: &str) {
+/// Puts the rows into the table of `docs/faults.md`, in place of what it had for the same cells.
+pub fn keep(rows: &[Row]) {
     let path = repository().join("docs/faults.md");
     let text = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(path, replaced(&text, table)).unwrap();
+    std::fs::write(path, kept(&text, rows)).unwrap();
 }
 
-fn replaced(text: &str, table: &str) -> String {
+fn kept(text: &str, rows: &[Row]) -> String {
     let (before, rest) = text.split_once(BEGIN).expect("docs/faults.md has a place for the table");
-    let (_, after) = rest.split_once(END).expect("docs/faults.md has an end of the table");
-    format!("{before}{BEGIN}\n{table}\n{END}{after}")
+    let (old, after) = rest.split_once(END).expect("docs/faults.md has an end of the table");
+    let number = |line: &str| line.strip_prefix("| ")?.split(' ').next()?.parse::<u8>().ok();
+    let mut lines: BTreeMap<u8, String> =
+        old.lines().filter_map(|line| Some((number(line)?, format!("{line}\n")))).collect();
+    lines.extend(rows.iter().map(|row| (row.cell, row.line())));
+    let lines: String = lines.into_values().collect();
+    format!("{before}{BEGIN}\n{HEAD}{lines}\n{END}{after}")
 }
 
 #[test]
-fn the_document_has_a_place_for_the_table() {
+fn a_new_row_takes_the_place_of_the_old() {
     let text = std::fs::read_to_string(repository().join("docs/faults.md")).unwrap();
-    assert!(replaced(&text, "| 1 |").contains("| 1 |"));
+    let row = |measured| Row::planned(24, "w", measured);
+    let [first, second] = [row("one run"), row("another run")];
+    let once = kept(&text, std::slice::from_ref(&first));
+    assert!(once.contains(&first.line()));
+    let twice = kept(&once, std::slice::from_ref(&second));
+    assert!(twice.contains(&second.line()) && !twice.contains(&first.line()));
+    assert_eq!(once.lines().count(), twice.lines().count());
 }
 
 #[test]

@@ -162,7 +162,7 @@ impl<'s> Trial<'s> {
     }
 
     /// Waits until every reservation in evidence is settled there, as long as that may take.
-    pub fn wait_until_settled(&self) -> Vec<Recorded> {
+    fn wait_until_settled(&self) -> Vec<Recorded> {
         let deadline = Instant::now() + self.patience;
         loop {
             let events = self.stand.events_since(&self.marks);
@@ -173,7 +173,8 @@ impl<'s> Trial<'s> {
         }
     }
 
-    fn history(&self) -> History {
+    /// All of it, once everything is settled.
+    pub fn history(&self) -> History {
         let events = self.wait_until_settled();
         let operations = self.operations.lock().unwrap().clone();
         History { operations, arrivals: self.stand.arrivals_since(&self.marks), events }
@@ -182,11 +183,6 @@ impl<'s> Trial<'s> {
     /// Whether the merchant has seen this operation.
     pub fn arrived(&self, id: usize) -> bool {
         self.stand.arrivals_since(&self.marks).iter().any(|arrival| arrival.operation == id)
-    }
-
-    /// Requests that got no answer.
-    pub fn unanswered(&self) -> usize {
-        self.operations.lock().unwrap().iter().filter(|operation| operation.told.is_none()).count()
     }
 
     /// What evidence says of each cause, for cells that expect one.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::history::{Arrival, History, Operation, Recorded, Told, Violation, check};
+use crate::history::{Arrival, Broken, History, Operation, Recorded, Told, Violation, check};
 
 /// Allowed, executed, recorded, settled.
 const GOOD: usize = 1;
@@ -107,4 +107,17 @@ fn a_release_of_what_was_sent_is_seen() {
     let mut history = bought();
     history.events[1].kind = "execution.released".to_owned();
     assert_eq!(check(&history), [Violation::ReleasedAfterSending { trace: trace(GOOD) }]);
+}
+
+#[test]
+fn how_far_a_broken_execution_came_is_told() {
+    let mut history = bought();
+    history.operations[0].told = None;
+    assert_eq!(Broken::of(&history), Broken { settled: 1, ..Broken::default() });
+    history.events[1].kind = "execution.indeterminate".to_owned();
+    assert_eq!(Broken::of(&history), Broken { sent: 1, ..Broken::default() });
+    history.arrivals.clear();
+    assert_eq!(Broken::of(&history), Broken { reserved: 1, ..Broken::default() });
+    history.events.clear();
+    assert_eq!(Broken::of(&history), Broken { unrecorded: 1, ..Broken::default() });
 }
