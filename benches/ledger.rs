@@ -161,8 +161,7 @@ fn expiring(burner: &Burner, live: usize, took: &mut Vec<Duration>) {
     (0..live).for_each(|_| burner.burn(burner.claim()));
     burner.clock.advance(RETENTION_MS);
     burner.burn_many(live / 4, took);
-    let left = burner.ledger.health().entries;
-    assert!(left < live, "{left} of {live} tokens are still remembered");
+    assert!(burner.ledger.health().entries <= live / 2);
 }
 
 fn nothing(count: usize, took: &mut Vec<Duration>) {

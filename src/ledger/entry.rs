@@ -45,6 +45,16 @@ pub struct Claim {
     pub if_unanswered: Settlement,
 }
 
+impl Claim {
+    /// Without what only enforcement keeps: observing uses up nothing that enforcement counts.
+    pub(super) fn in_its_namespace(self) -> Self {
+        match self.slot.namespace {
+            Namespace::Enforce => self,
+            Namespace::Observe => Self { purpose: None, limits: Limits::default(), ..self },
+        }
+    }
+}
+
 /// Half of a SHA-256: enough to tell requests apart, never the text itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest([u8; 16]);

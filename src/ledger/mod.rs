@@ -1,5 +1,5 @@
 //! Floor 4: burning exactly once. One small trait; what it promises is a contract suite that every
-//! implementation runs (`contract.rs`).
+//! implementation runs (`contract/`).
 //!
 //! States: *(unseen)* → reserved → burned | indeterminate, or back to *(unseen)* by release.
 //! "Burned" is monotone: nothing turns a burned or indeterminate token back.

@@ -26,7 +26,7 @@ async fn exceeded<L: Ledger + 'static>(bench: &Bench<L>, claim: &Claim) -> Excee
 }
 
 async fn usage<L: Ledger + 'static>(bench: &Bench<L>, claim: &Claim) -> Usage {
-    bench.ledger.usage(&claim.slot.store, &claim.agent, bench.clock.now()).await.unwrap()
+    bench.ledger.usage(&claim.slot.store, &claim.agent, claim.issued).await.unwrap()
 }
 
 async fn orders_and_spending_end_at_their_limit<L: Ledger + 'static>(bench: &Bench<L>) {

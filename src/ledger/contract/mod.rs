@@ -9,8 +9,8 @@ mod tokens;
 use std::sync::Arc;
 
 use super::{
-    Answer, Claim, Digest, Entry, Fate, Ledger, LedgerError, Namespace, Purpose, Reservation, Reserve, Retry,
-    Settlement, Slot, Standing, State,
+    Answer, Claim, Digest, Entry, Fate, Lapsed, Ledger, LedgerError, Namespace, Purpose, Reservation, Reserve, Retry,
+    Settlement, Slot, Spent, Standing, State,
 };
 use crate::clock::Clock;
 use crate::decide::velocity::Limits;
@@ -70,7 +70,7 @@ impl<L: Ledger + 'static> Bench<L> {
         }
     }
 
-    /// What another call is told of the token.
+    /// What another call with the same token is told.
     pub(super) async fn known(&self, claim: &Claim) -> Entry {
         match self.ledger.reserve(Claim { trace: TraceId::random(), ..claim.clone() }).await {
             Ok(Reserve::Known(entry)) => entry,

@@ -1,7 +1,7 @@
 //! One thing is not bought twice with two tokens.
 
 use super::*;
-use crate::ledger::{Busy, Lapsed};
+use crate::ledger::Busy;
 
 pub(super) async fn all<L: Ledger + 'static>(bench: &Bench<L>) {
     what_is_under_way_is_busy(bench).await;

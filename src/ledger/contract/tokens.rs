@@ -1,7 +1,6 @@
 //! A token buys once.
 
 use super::*;
-use crate::ledger::Spent;
 
 pub(super) async fn all<L: Ledger + 'static>(bench: &Bench<L>) {
     one_of_many_racers_is_first(bench).await;
@@ -17,7 +16,7 @@ pub(super) async fn all<L: Ledger + 'static>(bench: &Bench<L>) {
     a_retry_is_known_by_what_the_first_said(bench).await;
     an_answer_is_kept_for_a_retry(bench).await;
     an_answer_is_kept_only_where_a_retry_can_ask_for_it(bench).await;
-    a_dead_process_reservation_is_abandoned_once(bench).await;
+    what_a_dead_process_left_behind_is_settled_and_told(bench).await;
 }
 
 async fn one_of_many_racers_is_first<L: Ledger + 'static>(bench: &Bench<L>) {
@@ -34,9 +33,8 @@ async fn one_of_many_racers_is_first<L: Ledger + 'static>(bench: &Bench<L>) {
 async fn a_reserved_token_is_in_flight_and_names_the_first<L: Ledger + 'static>(bench: &Bench<L>) {
     let claim = bench.claim();
     let _held = bench.first(&claim).await;
-    let second = Claim { trace: TraceId::random(), ..claim.clone() };
     let expected = Entry { state: State::Reserved, first: claim.trace, retry: None };
-    assert_eq!(bench.known(&second).await, expected);
+    assert_eq!(bench.known(&claim).await, expected);
     assert_eq!(bench.ledger.entry(&claim.slot).await, Ok(Some(expected)));
 }
 
@@ -46,7 +44,7 @@ async fn spent_is_for_good<L: Ledger + 'static>(bench: &Bench<L>) {
         let held = bench.first(&claim).await;
         assert_eq!(bench.settle(held, how).await, Standing::Spent(spent));
         let expected = Entry { state: State::Spent(spent), first: claim.trace, retry: None };
-        assert_eq!(bench.known(&Claim { trace: TraceId::random(), ..claim.clone() }).await, expected);
+        assert_eq!(bench.known(&claim).await, expected);
         assert_eq!(bench.ledger.entry(&claim.slot).await, Ok(Some(expected)));
     }
 }
@@ -133,7 +131,7 @@ fn retry() -> Option<Retry> {
 
 async fn a_retry_is_known_by_what_the_first_said<L: Ledger + 'static>(bench: &Bench<L>) {
     let claim = Claim { retry: retry(), ..bench.claim() };
-    let second = Claim { retry: retry(), trace: TraceId::random(), ..claim.clone() };
+    let second = Claim { retry: retry(), ..claim.clone() };
     let held = bench.first(&claim).await;
     assert_eq!(bench.known(&second).await.retry, claim.retry);
     bench.settle(held, Settlement::Indeterminate).await;
@@ -169,23 +167,33 @@ async fn an_answer_is_kept_only_where_a_retry_can_ask_for_it<L: Ledger + 'static
     }
 }
 
-async fn a_dead_process_reservation_is_abandoned_once<L: Ledger + 'static>(bench: &Bench<L>) {
+async fn what_a_dead_process_left_behind_is_settled_and_told<L: Ledger + 'static>(bench: &Bench<L>) {
     let claim = bench.claim();
+    let fate = async |claim: &Claim, trace| {
+        let lapsed = Lapsed { slot: claim.slot.clone(), trace };
+        bench.ledger.abandon(&lapsed).await.unwrap()
+    };
+    assert_eq!(fate(&claim, claim.trace).await, Fate::Unknown);
     let held = bench.first(&claim).await;
-    let lapsed = |trace| crate::ledger::Lapsed { slot: claim.slot.clone(), trace };
-    assert_eq!(bench.ledger.abandon(&lapsed(TraceId::random())).await, Ok(Fate::Unknown));
+    assert_eq!(fate(&claim, TraceId::random()).await, Fate::Unknown);
     assert_eq!(bench.state(&claim).await, Some(State::Reserved));
     for _ in 0..2 {
-        assert_eq!(bench.ledger.abandon(&lapsed(claim.trace)).await, Ok(Fate::Indeterminate));
+        assert_eq!(fate(&claim, claim.trace).await, Fate::Indeterminate);
+        assert_eq!(bench.known(&claim).await.state, State::Spent(Spent::Indeterminate));
     }
-    assert_eq!(bench.known(&claim).await.state, State::Spent(Spent::Indeterminate));
     assert_eq!(bench.ledger.settle(held, Settlement::Burned, None).await, Err(LedgerError::Lost));
-    let unknown = bench.claim();
-    let lapsed = crate::ledger::Lapsed { slot: unknown.slot.clone(), trace: unknown.trace };
-    assert_eq!(bench.ledger.abandon(&lapsed).await, Ok(Fate::Unknown));
-    let burned = bench.claim();
-    bench.done(&burned, Settlement::Burned).await;
-    let lapsed = crate::ledger::Lapsed { slot: burned.slot.clone(), trace: burned.trace };
-    assert_eq!(bench.ledger.abandon(&lapsed).await, Ok(Fate::Burned));
-    assert_eq!(bench.state(&unknown).await, None);
+    // What was settled before stays as it was.
+    let ends = [
+        (Settlement::Burned, 1, Fate::Burned),
+        (Settlement::Indeterminate, 1, Fate::Indeterminate),
+        (Settlement::Released, 1, Fate::Unknown),
+        (Settlement::Released, 2, Fate::Unexecuted),
+    ];
+    for (how, attempts, expected) in ends {
+        let claim = bench.claim();
+        let held = Reservation { attempts, ..bench.first(&claim).await };
+        bench.settle(held, how).await;
+        let before = bench.state(&claim).await;
+        assert_eq!((fate(&claim, claim.trace).await, bench.state(&claim).await), (expected, before));
+    }
 }

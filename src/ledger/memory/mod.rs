@@ -26,8 +26,8 @@ use crate::model::time::Timestamp;
 use super::entry::Counted;
 use super::epoch::Epoch;
 use super::{
-    Answer, Claim, Entry, Fate, Health, Lapsed, Ledger, LedgerError, Namespace, Reservation, Reserve, Settlement, Slot,
-    Spent, Standing, State,
+    Answer, Claim, Entry, Fate, Health, Lapsed, Ledger, LedgerError, Reservation, Reserve, Settlement, Slot, Spent,
+    Standing, State,
 };
 use answers::Answers;
 use purposes::Purposes;
@@ -129,6 +129,7 @@ impl MemoryLedger {
 
     /// All locks are held from the first look to the last mark, so nothing has to be taken back.
     fn reserve_now(&self, claim: Claim) -> Result<Reserve, LedgerError> {
+        let claim = claim.in_its_namespace();
         self.admits(claim.issued)?;
         let key = Key::of(&claim.slot);
         let mut shard = self.shard(&claim.slot);
@@ -137,15 +138,14 @@ impl MemoryLedger {
         if let Some(entry) = shard.entry(key, now_ms) {
             return Ok(Reserve::Known(entry));
         }
-        let enforced = claim.slot.namespace == Namespace::Enforce;
-        let mut purpose = claim.purpose.filter(|_| enforced).map(|purpose| (purpose, self.purposes.lock()));
+        let mut purpose = claim.purpose.map(|purpose| (purpose, self.purposes.lock()));
         if let Some((purpose, purposes)) = &mut purpose
             && let Some(busy) = purposes.busy(*purpose, &claim, now_ms)?
         {
             return Ok(Reserve::Busy(busy));
         }
         let pair = || (claim.slot.store.clone(), claim.agent.clone());
-        let mut limited = (enforced && claim.limits.any()).then(|| (pair(), self.windows.lock()));
+        let mut limited = claim.limits.any().then(|| (pair(), self.windows.lock()));
         if let Some((pair, windows)) = &mut limited
             && let Err(exceeded) = windows.admit(pair, &claim.limits, claim.amount, now_ms)?
         {
@@ -209,22 +209,15 @@ impl MemoryLedger {
     }
 
     fn abandon_now(&self, lapsed: &Lapsed) -> Fate {
-        let unknown = Standing::Spent(Spent::Indeterminate);
-        let mut shard = self.shard(&lapsed.slot);
-        let settled = shard.settle(Key::of(&lapsed.slot), lapsed.trace, unknown, self.now_ms());
-        if let Some(purpose) = settled.as_ref().and_then(|settled| settled.was.purpose) {
-            self.purposes.lock().settle(purpose, lapsed.trace, unknown);
+        let Lapsed { slot, trace } = lapsed;
+        let (key, unknown) = (Key::of(slot), Standing::Spent(Spent::Indeterminate));
+        let mut shard = self.shard(slot);
+        let now_ms = self.now_ms();
+        let settled = shard.settle(key, *trace, unknown, now_ms);
+        if let Some(purpose) = settled.and_then(|settled| settled.was.purpose) {
+            self.purposes.lock().settle(purpose, *trace, unknown);
         }
-        if settled.is_some() {
-            return Fate::Indeterminate;
-        }
-        let known = shard.entry(Key::of(&lapsed.slot), self.now_ms()).filter(|entry| entry.first == lapsed.trace);
-        match known.map(|entry| entry.state) {
-            Some(State::Spent(Spent::Burned)) => Fate::Burned,
-            Some(State::Spent(Spent::Unexecuted)) => Fate::Unexecuted,
-            Some(State::Spent(Spent::Indeterminate)) => Fate::Indeterminate,
-            Some(State::Reserved) | None => Fate::Unknown,
-        }
+        shard.fate(key, *trace, now_ms)
     }
 
     /// What has a purpose needs no word here: by then it is of unknown outcome by its age.

@@ -5,7 +5,7 @@
 use hashbrown::HashTable;
 
 use super::queue::{CHUNK, Queue};
-use crate::ledger::{Entry, Lapsed, Namespace, Purpose, RETENTION_MS, Retry, Slot, Spent, Standing, State};
+use crate::ledger::{Entry, Fate, Lapsed, Namespace, Purpose, RETENTION_MS, Retry, Slot, Spent, Standing, State};
 use crate::model::ids::{Jti, StoreId, TraceId};
 
 /// Expired tokens that one reservation clears away at most: it never pays for a flood before it.
@@ -48,6 +48,8 @@ struct Held {
     key: Key,
     first: TraceId,
     since_ms: i64,
+    /// Its lease lapsed, and that was told.
+    told: bool,
     stage: Stage,
 }
 
@@ -112,7 +114,7 @@ impl Table {
 
     /// Reserves a token that [`Self::entry`] does not know, after [`Self::clear`].
     pub(super) fn reserve(&mut self, key: Key, first: TraceId, under_way: UnderWay, now_ms: i64) {
-        self.push(Held { key, first, since_ms: now_ms, stage: Stage::Reserved(Box::new(under_way)) });
+        self.push(Held { key, first, since_ms: now_ms, told: false, stage: Stage::Reserved(Box::new(under_way)) });
     }
 
     /// Settles the reservation of this call; `None` if the token is not reserved by it.
@@ -129,6 +131,18 @@ impl Table {
             self.compact();
         }
         Some(settled)
+    }
+
+    /// What became of the reservation of this call.
+    pub(super) fn fate(&self, key: Key, trace: TraceId, now_ms: i64) -> Fate {
+        let held = self.number(key).and_then(|number| self.queue.get(number));
+        match held.filter(|held| held.first == trace && !held.expired(now_ms)) {
+            Some(held) if held.told => Fate::Told,
+            Some(Held { stage: Stage::Spent(Spent::Burned, _), .. }) => Fate::Burned,
+            Some(Held { stage: Stage::Spent(Spent::Unexecuted, _), .. }) => Fate::Unexecuted,
+            Some(_) => Fate::Indeterminate,
+            None => Fate::Unknown,
+        }
     }
 
     /// Clears away some expired tokens, and this one if it is; how many.
@@ -160,6 +174,7 @@ impl Table {
             if let Some(UnderWay { store, .. }) = held.spend(Spent::Indeterminate) {
                 let slot = Slot { namespace: held.key.namespace, store, jti: held.key.jti };
                 told.push(Lapsed { slot, trace: held.first });
+                held.told = true;
             }
             self.seen += 1;
         }

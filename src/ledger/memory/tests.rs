@@ -1,7 +1,7 @@
 use super::*;
 use crate::decide::velocity::Limits;
 use crate::ledger::contract::{self, Bench};
-use crate::ledger::{RETENTION_MS, Retry};
+use crate::ledger::{Digest, RETENTION_MS, Retry};
 
 const CAPACITY: usize = 1_000_000;
 
@@ -55,7 +55,7 @@ async fn when_full_it_refuses_and_forgets_nothing() {
 #[tokio::test]
 async fn a_token_is_remembered_for_exactly_the_retention() {
     let (_dir, bench) = bench(CAPACITY);
-    let retry = Some(Retry { key: crate::ledger::Digest::of(&[]), request: crate::ledger::Digest::of(&[]) });
+    let retry = Some(Retry { key: Digest::of(&[]), request: Digest::of(&[]) });
     let claim = Claim { retry, ..bench.claim() };
     let held = bench.first(&claim).await;
     let answer = Answer { status: 200, headers: Vec::new(), body: "ok".into() };

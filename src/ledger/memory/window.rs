@@ -295,13 +295,18 @@ mod tests {
         assert_eq!((orders_last_hour, spent_last_day), (1, i64::MAX));
     }
 
+    /// By how much another thread was faster: mostly nothing to speak of.
+    fn late() -> impl Strategy<Value = i64> {
+        prop_oneof![4 => -2000i64..=0, 1 => -2 * HOUR_MS..=0]
+    }
+
     proptest! {
         /// The plainest possible window, kept as a list of times and amounts, says the same at every
         /// step.
         #[test]
         fn it_counts_as_a_list_does(
             steps in prop::collection::vec(
-                (0i64..HOUR_MS, -2000i64..=0, 0i64..100, (1u32..6, 1i64..300, 1i64..900), any::<bool>()),
+                (0i64..HOUR_MS, late(), 0i64..100, (1u32..6, 1i64..300, 1i64..900), any::<bool>()),
                 1..100,
             ),
         ) {

@@ -8,8 +8,8 @@ use crate::model::time::Timestamp;
 use super::super::entry::Counted;
 use super::super::epoch::Epoch;
 use super::super::{
-    Answer, Busy, Claim, Entry, Lapsed, LedgerError, Namespace, RETENTION_MS, Reservation, Reserve, Settlement, Slot,
-    Spent, Standing,
+    Answer, Busy, Claim, Entry, Lapsed, LedgerError, RETENTION_MS, Reservation, Reserve, Settlement, Slot, Spent,
+    Standing,
 };
 use super::ask::Effort;
 use super::line::parsed;
@@ -27,10 +27,8 @@ pub(super) const LAPSED_MAX: usize = 100;
 const ANSWER_MAX: usize = 64 * 1024;
 
 impl Shared {
-    pub(super) async fn reserve(&self, mut claim: Claim) -> Result<Reserve, LedgerError> {
-        if claim.slot.namespace == Namespace::Observe {
-            (claim.purpose, claim.limits) = (None, Limits::default());
-        }
+    pub(super) async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
+        let claim = claim.in_its_namespace();
         let keys = Keys(&claim.slot.store);
         let [hour, hour_sum, day, day_sum] = keys.counts(&claim.agent);
         let names = [
