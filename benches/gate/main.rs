@@ -40,8 +40,8 @@ fn main() {
     if let Some(proxies::BARE) = std::env::args().nth(1).as_deref() {
         return proxies::run_bare();
     }
-    // `cargo test --benches` runs every bench once, to see that it runs.
-    let smoke = std::env::args().any(|arg| arg == "--test");
+    // Only `cargo bench` says so; `cargo test` runs every bench once, to see that it runs.
+    let smoke = !std::env::args().any(|arg| arg == "--bench");
     let requests = if smoke { 50 } else { *numbers.first().unwrap_or(&REQUESTS) };
     let rounds = if smoke { 1 } else { *numbers.get(1).unwrap_or(&ROUNDS) };
     let merchant = Merchant::start();

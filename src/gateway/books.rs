@@ -21,6 +21,8 @@ use super::wire::{AnswerFault, AnswerHead};
 
 /// As much of an answer is kept to read the order from; longer answers are settled without it.
 const COPY_MAX: usize = 64 * 1024;
+/// How often the entry of an execution that broke off is tried.
+const TRIES: usize = 5;
 /// The fields that are kept with an answer: those that say how its body is to be read.
 const KEPT: [&str; 4] = ["content-type", "content-encoding", "content-language", "location"];
 
@@ -88,15 +90,24 @@ impl Drop for Books {
     fn drop(&mut self) {
         let (ticket, token) = (self.ticket.get_mut().take(), self.token.take());
         let (Some(token), Ok(runtime)) = (token, tokio::runtime::Handle::try_current()) else { return };
-        let (authority, call) = (self.authority.clone(), self.call.clone());
-        let Some(Ticket::Cleared(clearance)) = ticket else {
-            if !*self.written.get_mut() && call.rules.mode == Mode::Enforce {
-                // Broken off within the entry: what the ledger knows by now is written.
-                runtime.spawn(async move { authority.recover(vec![call.unsettled(&token)]).await });
-            }
-            return;
+        let clearance = match ticket {
+            Some(Ticket::Cleared(clearance)) => Some(clearance),
+            // Broken off within the entry.
+            None if !*self.written.get_mut() && self.call.rules.mode == Mode::Enforce => None,
+            Some(Ticket::Unjudged) | None => return,
         };
-        runtime.spawn(async move {
+        runtime.spawn(write_down(self.authority.clone(), self.call.clone(), token, clearance));
+    }
+}
+
+/// Writes the entry of an execution that broke off. Where that breaks off too, what the ledger
+/// knows by then is written.
+async fn write_down(authority: Arc<Authority>, call: Call, token: Verified, clearance: Option<Clearance>) {
+    let unsettled = call.unsettled(&token);
+    let enforced = call.rules.mode == Mode::Enforce;
+    if let Some(clearance) = clearance {
+        let authority = authority.clone();
+        let settling = tokio::spawn(async move {
             let ending = Ending {
                 settlement: Settlement::Indeterminate,
                 status: None,
@@ -104,8 +115,17 @@ impl Drop for Books {
                 order: OrderFacts::default(),
                 client_gone: false,
             };
-            let _ = authority.settle(&call, &token, clearance, &ending, None).await;
+            authority.settle(&call, &token, clearance, &ending, None).await
         });
+        if settling.await.is_ok() {
+            return;
+        }
+    }
+    for _ in 0..if enforced { TRIES } else { 0 } {
+        let (authority, left) = (authority.clone(), vec![unsettled.clone()]);
+        if tokio::spawn(async move { authority.recover(left).await }).await.is_ok() {
+            return;
+        }
     }
 }
 
