@@ -59,6 +59,10 @@ impl Watched {
         let new = Redis::replica_of(promoted, own);
         wait_for("the new replica to follow", || new.info("master_link_status") == "up");
         replicas.push(new);
+        // The other one is told by the sentinels, which look at it every ten seconds.
+        let promoted = replicas.iter().find(|redis| redis.address() == promoted).unwrap();
+        let in_step = |n: usize| promoted.info(&format!("slave{n}")).contains("state=online");
+        wait_for("all replicas to be in step", || (0..REPLICAS).all(in_step));
     }
 }
 

@@ -52,13 +52,16 @@ fn a_relay_does_to_either_way_what_it_is_told() {
             (Fault::Pass, Some("hello")),
             (Fault::Swallow, None),
             (Fault::BlackHole, None),
-            (Fault::Truncate(2), Some(if way == Way::Out { "" } else { "he" })),
+            (Fault::Truncate(2), Some("he")),
             (Fault::Reset, Some("")),
             (Fault::Inject(b"-ERR no\r\n".to_vec()), Some("-ERR no\r\n")),
         ] {
             relay.heal();
             relay.set(way, fault.clone());
-            assert_eq!(say(&mut open(&relay), "hello").as_deref(), comes, "{way:?} {fault:?}");
+            let came = say(&mut open(&relay), "hello");
+            // What was cut off on the way out may or may not be echoed before the end.
+            let cut_off = way == Way::Out && fault == Fault::Truncate(2) && came.as_deref() == Some("");
+            assert!(came.as_deref() == comes || cut_off, "{way:?} {fault:?}: {came:?}");
         }
     }
     assert_eq!(relay.touched(), 8, "Pass touches nothing, and a black hole takes nothing");
