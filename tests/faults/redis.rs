@@ -51,7 +51,7 @@ impl Redis {
         let (ip, port) = (primary.ip(), primary.port());
         let lines = format!(
             "sentinel monitor mymaster {ip} {port} 2\nsentinel down-after-milliseconds mymaster 500\n\
-             sentinel failover-timeout mymaster 1000\n"
+             sentinel failover-timeout mymaster 5000\n"
         );
         Self::start_at(free_address(own), &[], &lines, true)
     }

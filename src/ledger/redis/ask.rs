@@ -28,6 +28,9 @@ pub(super) struct Effort {
     until: Instant,
     /// Sendings that were never answered, and may still arrive.
     unanswered: u32,
+    /// True when one of them met with silence: it may arrive later, where a broken connection has
+    /// delivered what it ever will.
+    silent: bool,
     /// True when the server did it, and too few replicas have it.
     unconfirmed: bool,
 }
@@ -38,6 +41,11 @@ impl Effort {
         self.unanswered > 0 || self.unconfirmed
     }
 
+    /// True when a sending may still arrive.
+    pub(super) const fn is_awaited(&self) -> bool {
+        self.silent || !self.is_doubtful()
+    }
+
     /// How often the command may reach the server in all, the last sending included.
     pub(super) const fn attempts(&self) -> u32 {
         self.unanswered + 1
@@ -46,7 +54,10 @@ impl Effort {
     fn note(&mut self, trouble: Trouble) {
         match trouble {
             Trouble::TooFewReplicas => self.unconfirmed = true,
-            trouble => self.unanswered += u32::from(trouble.may_have_happened()),
+            trouble => {
+                self.unanswered += u32::from(trouble.may_have_happened());
+                self.silent |= trouble == Trouble::TimedOut;
+            }
         }
     }
 }
@@ -60,7 +71,7 @@ impl From<Trouble> for LedgerError {
 impl Shared {
     /// An operation that begins now.
     pub(super) fn effort(&self) -> Effort {
-        Effort { until: Instant::now() + self.options.deadline, unanswered: 0, unconfirmed: false }
+        Effort { until: Instant::now() + self.options.deadline, unanswered: 0, silent: false, unconfirmed: false }
     }
 
     /// Calls a script that judges by the store's epoch. `replicas`: how many have to confirm.

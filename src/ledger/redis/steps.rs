@@ -297,7 +297,7 @@ impl Drop for Ghost<'_> {
         let how = claim.if_unanswered;
         // Answered, and only too few replicas have it: nothing is on its way, and it can be taken back.
         let attempts = if effort.is_doubtful() { effort.attempts() } else { 2 };
-        let tomb = (attempts > 1).then_some(entry);
+        let tomb = (attempts > 1 && effort.is_awaited()).then_some(entry);
         self.shared.unsettled.push(Later::ghost(reservation(claim, attempts), how, tomb));
     }
 }
