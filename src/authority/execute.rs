@@ -211,7 +211,7 @@ impl Authority {
                 }
                 Err(self.second(&slot, Again::of(&entry, retry.as_ref())).await)
             }
-            Reserve::Busy(busy) => Err(Refused::Second(Second::from(busy))),
+            Reserve::Busy(busy) => Err(Refused::Busy(Second::from(busy))),
             Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, permit, &call.policy).into()),
         }
     }

@@ -129,6 +129,8 @@ pub enum Refused {
     Denied(Denial),
     /// Another call came first, and this is no theft.
     Second(Second),
+    /// Another call with another token has the same purpose; this token is unused.
+    Busy(Second),
     Cannot(CannotDecide),
 }
 
@@ -155,9 +157,13 @@ impl Refused {
     pub fn code(&self) -> Code {
         match self {
             Self::Denied(denial) => Code::Reason(denial.reason),
-            Self::Second(Second::InFlight { .. }) => Code::Fault(Fault::InFlight),
-            Self::Second(Second::Answered { .. }) => Code::Fault(Fault::AlreadyExecuted),
-            Self::Second(Second::Unknown { .. }) => Code::Fault(Fault::OutcomeUnknown),
+            Self::Second(Second::InFlight { .. }) | Self::Busy(Second::InFlight { .. }) => Code::Fault(Fault::InFlight),
+            Self::Second(Second::Answered { .. }) | Self::Busy(Second::Answered { .. }) => {
+                Code::Fault(Fault::AlreadyExecuted)
+            }
+            Self::Second(Second::Unknown { .. }) | Self::Busy(Second::Unknown { .. }) => {
+                Code::Fault(Fault::OutcomeUnknown)
+            }
             Self::Cannot(cannot) => Code::Fault(cannot.fault()),
         }
     }
@@ -176,6 +182,7 @@ impl Refused {
                 ..plain
             },
             Self::Second(second) => second.refusal(plain),
+            Self::Busy(second) => Refusal { token_state: Some("unused"), ..second.refusal(plain) },
             Self::Cannot(cannot) => Refusal { retry_after_s: Some(cannot.retry_after_s()), ..plain },
         }
     }
@@ -255,13 +262,14 @@ impl Call {
     #[must_use]
     pub fn refused_event(&self, token: Option<&Verified>, refused: &Refused) -> Event {
         let kind = match (refused, refused.code().reason()) {
-            (Refused::Second(_), _) => EventKind::ExecutionRetried,
+            (Refused::Second(_) | Refused::Busy(_), _) => EventKind::ExecutionRetried,
             (_, Some(ReasonCode::ReplayDetected)) => EventKind::ExecutionReplayDetected,
             (_, Some(ReasonCode::TokenExpired)) => EventKind::ExecutionExpired,
             _ => EventKind::ExecutionDenied,
         };
         let mut event = self.event(kind, token);
-        event.data.decision = Some(if matches!(refused, Refused::Second(_)) { "retried" } else { "denied" });
+        event.data.decision =
+            Some(if matches!(refused, Refused::Second(_) | Refused::Busy(_)) { "retried" } else { "denied" });
         event.data.reason_code = refused.code().reason();
         match refused {
             Refused::Denied(denial) => {
@@ -270,7 +278,7 @@ impl Call {
                 event.data.limit = denial.limit.clone();
                 event.data.diff = denial.diff.clone();
             }
-            Refused::Second(second) => event.data.cause = Some(second.told().into()),
+            Refused::Second(second) | Refused::Busy(second) => event.data.cause = Some(second.told().into()),
             Refused::Cannot(cannot) => event.data.cause = Some(format!("{}: {cannot}", cannot.fault()).into()),
         }
         event

@@ -108,6 +108,7 @@ fn an_unknown_outcome_is_not_bought_again_with_a_new_token() {
     let fresh = STAND.gateway.token("mute");
     let again = buy("mute", &fresh, &[key], MUG);
     assert_eq!((told(&again).0, told(&again).1.as_str()), (409, "OUTCOME_UNKNOWN"));
+    assert_eq!(again.json()["tokenState"], "unused");
     assert!(again.text().contains(&format!("Permyx-Confirm-Retry: {}", trace(&first))), "{}", again.text());
     let wrong = format!("Permyx-Confirm-Retry: {}", trace(&again));
     assert_eq!(told(&buy("mute", &fresh, &[key, &wrong], MUG)).0, 409);
