@@ -3,6 +3,7 @@
 
 pub mod deny;
 pub mod extract;
+pub mod graphql;
 pub mod outcome;
 pub mod path;
 pub mod preset;
