@@ -8,11 +8,12 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use permyx::decide::policy::Policy;
 use permyx::decide::velocity::Usage;
-use permyx::decide::{Decision, Facts, Listing, Question, decide};
+use permyx::decide::{Bid, Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::StoreId;
 use permyx::model::json::read_object;
 use permyx::model::revocation::{Kind, Note, RECORDS_MAX, Revocation, Revocations, Subject};
 use permyx::model::scope::Scope;
+use permyx::model::several::Several;
 use permyx::protocol::extract::{self, CheckoutFacts};
 use permyx::protocol::preset::{Preset, built_in};
 use permyx::token::keys::{KeyRing, SigningKey, key_set};
@@ -37,21 +38,21 @@ fn judgements(c: &mut Criterion) {
     let presets = built_in().unwrap();
     let preset = presets.get("oneshot-json").unwrap();
     let (cart, other) = (facts(preset, CART), facts(preset, &CART.replace("\"quantity\":1", "\"quantity\":2")));
+    let bid = Bid { token: &token, listing: Listing::NoCatalog, revoked: None };
+    let not_listed = Several::one(Bid { listing: Listing::NotListed, ..bid });
     let right = Question {
-        token: &token,
+        bids: Several::one(bid),
         store: &store,
         needs: Scope::AgentExec,
         policy: &policy,
-        listing: Listing::NoCatalog,
-        revoked: None,
         counted: Usage::default(),
         now: NOW,
     };
     let cases = [
-        ("allowed", right, &cart),
-        ("denied: other store", Question { store: &elsewhere, ..right }, &cart),
-        ("denied: other cart", right, &other),
-        ("denied: not listed", Question { listing: Listing::NotListed, ..right }, &cart),
+        ("allowed", right.clone(), &cart),
+        ("denied: other store", Question { store: &elsewhere, ..right.clone() }, &cart),
+        ("denied: other cart", right.clone(), &other),
+        ("denied: not listed", Question { bids: not_listed, ..right.clone() }, &cart),
         ("denied: velocity", Question { counted: Usage { orders_last_hour: 10, ..Usage::default() }, ..right }, &cart),
     ];
     let mut group = c.benchmark_group("decide");

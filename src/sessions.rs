@@ -41,8 +41,8 @@ impl Turn {
     }
 }
 
-/// The right to read for one token.
-pub struct Reading(#[expect(dead_code, reason = "held for its drop")] OwnedSemaphorePermit);
+/// The right to read for the tokens of one purchase.
+pub struct Reading(#[expect(dead_code, reason = "held for its drop")] Vec<OwnedSemaphorePermit>);
 
 impl Default for Sessions {
     fn default() -> Self {
@@ -60,10 +60,17 @@ impl Sessions {
         tokio::time::timeout(patience, turn.lock_owned()).await.ok().map(Turn)
     }
 
-    /// Waits until the token has a read to spare, at most `patience`.
-    pub async fn reading(&self, jti: Jti, patience: Duration) -> Option<Reading> {
-        let reads = self.reads.get_with(jti, || Arc::new(Semaphore::new(READS_PER_TOKEN)));
-        tokio::time::timeout(patience, reads.acquire_owned()).await.ok()?.ok().map(Reading)
+    /// Waits until each of these tokens has a read to spare, at most `patience` altogether.
+    pub async fn reading(&self, tokens: impl Iterator<Item = Jti>, patience: Duration) -> Option<Reading> {
+        let all = async {
+            let mut held = Vec::with_capacity(1);
+            for jti in tokens {
+                let reads = self.reads.get_with(jti, || Arc::new(Semaphore::new(READS_PER_TOKEN)));
+                held.push(reads.acquire_owned().await.ok()?);
+            }
+            Some(Reading(held))
+        };
+        tokio::time::timeout(patience, all).await.ok()?
     }
 }
 
@@ -109,10 +116,10 @@ mod tests {
     #[tokio::test]
     async fn a_token_has_two_reads() {
         let (sessions, jti) = (Sessions::default(), Jti::random());
-        let first = sessions.reading(jti, SOON).await.unwrap();
-        let _second = sessions.reading(jti, SOON).await.unwrap();
-        assert!(sessions.reading(jti, SOON).await.is_none());
+        let first = sessions.reading(std::iter::once(jti), SOON).await.unwrap();
+        let _second = sessions.reading(std::iter::once(jti), SOON).await.unwrap();
+        assert!(sessions.reading(std::iter::once(jti), SOON).await.is_none());
         drop(first);
-        assert!(sessions.reading(jti, SOON).await.is_some());
+        assert!(sessions.reading(std::iter::once(jti), SOON).await.is_some());
     }
 }

@@ -2,22 +2,21 @@
 //! gateway. Burn last: every pure check comes before the irreversible step.
 
 use crate::decide::policy::Mode;
-use crate::decide::velocity::{Limits, Usage};
-use crate::decide::{self, Decision, Denial, Facts, Permit, Question};
+use crate::decide::velocity::Usage;
+use crate::decide::{self, Bid, Decision, Denial, Facts, Permit, Question};
 use crate::evidence::NOT_IN_LEDGER;
-use crate::ledger::front::Mark;
-use crate::ledger::retry::Again;
-use crate::ledger::{Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Settlement, Spent, Standing, State};
+use crate::ledger::{Answer, LedgerError, Reservation, Settlement, Spent, Standing};
 use crate::model::event::{Event, EventKind, Text};
-use crate::model::ids::AgentId;
+use crate::model::ids::{AgentId, Jti};
 use crate::model::reason::ReasonCode;
 use crate::model::revocation::Kind;
-use crate::protocol::deny::Code;
+use crate::model::several::Several;
 use crate::protocol::extract::OrderFacts;
 use crate::token::verify::{Presented, TokenFault, Verified};
 
-use super::retry::{Asked, Second};
-use super::{Authority, Call, Passage, Refused};
+use super::cart::{Cart, Held};
+use super::retry::Asked;
+use super::{Authority, Call, Refused};
 
 /// Who presents the token.
 #[derive(Clone, Copy)]
@@ -28,21 +27,14 @@ pub enum Holder<'a> {
     Merchant,
 }
 
-/// The right to pass. Only [`Authority::clear`] makes one. It carries the reservation and has to
-/// be settled with [`Authority::settle`].
+/// The right to pass. Only [`Authority::clear`] makes one. It carries the reservations of all
+/// tokens of its cart and has to be settled with [`Authority::settle`], once.
 #[must_use = "a clearance has to be settled"]
 #[derive(Debug)]
 pub struct Clearance {
-    permit: Permit,
-    reservation: Reservation,
-    mark: Option<Mark>,
-}
-
-impl Clearance {
-    #[must_use]
-    pub fn permit(&self) -> &Permit {
-        &self.permit
-    }
+    price_verified: bool,
+    /// One for each token, in turn.
+    reservations: Several<Reservation>,
 }
 
 /// How a cleared execution ended.
@@ -57,7 +49,7 @@ pub struct Ending {
     pub client_gone: bool,
 }
 
-/// Where a token stands once its execution is settled.
+/// Where a token stands once its execution is settled; of several, the one that is worst off.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum TokenState {
     /// It can buy again.
@@ -75,6 +67,24 @@ impl TokenState {
             Self::Unused => "unused",
             Self::Spent(spent) => spent.as_str(),
             Self::Reserved => "reserved",
+        }
+    }
+
+    const fn is_worse_than(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Unused, _) | (Self::Spent(_), Self::Spent(_) | Self::Reserved) => false,
+            (Self::Spent(_), Self::Unused) => true,
+            (Self::Reserved, other) => !matches!(other, Self::Reserved),
+        }
+    }
+}
+
+impl From<Result<Standing, LedgerError>> for TokenState {
+    fn from(settled: Result<Standing, LedgerError>) -> Self {
+        match settled {
+            Ok(Standing::Unused) => Self::Unused,
+            Ok(Standing::Spent(spent)) => Self::Spent(spent),
+            Err(_) => Self::Reserved,
         }
     }
 }
@@ -95,27 +105,28 @@ impl Authority {
     }
 
     /// The judgements that need no facts; asked before a session is read.
-    pub fn screen(&self, call: &Call, token: &Verified) -> Result<(), Denial> {
-        decide::screen(&self.question(call, token, Usage::default()))
+    pub fn screen(&self, call: &Call, cart: &Cart) -> Result<(), Denial> {
+        decide::screen(&self.question(call, &cart.tokens(), Usage::default()))
     }
 
     /// Decides, reserves and records. What comes back may pass and must be settled.
     pub async fn clear(
         &self,
         call: &Call,
-        token: &Verified,
+        cart: &Cart,
         facts: Facts<'_>,
         holder: Holder<'_>,
         asked: &Asked<'_>,
     ) -> Result<Clearance, Refused> {
         // What was counted is the ledger's to know: it judges the limits in the step that reserves.
-        let permit = match decide::decide(&self.question(call, token, Usage::default()), facts) {
+        let permit = match decide::decide(&self.question(call, &cart.tokens(), Usage::default()), facts) {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => return Err(denial.into()),
         };
         own_token(holder, &permit)?;
-        let reservation = self.reserve(call, token, &permit, asked).await?;
-        self.record_reserved(call, token, Clearance { permit, reservation, mark: asked.mark }).await
+        let reservations = self.reserve(call, cart, &permit, asked).await?;
+        let clearance = Clearance { price_verified: permit.price_verified(), reservations };
+        self.record_reserved(call, cart, clearance).await
     }
 
     /// Records how a cleared execution ended, in the ledger and then in evidence, and keeps the
@@ -124,143 +135,96 @@ impl Authority {
     pub async fn settle(
         &self,
         call: &Call,
-        token: &Verified,
+        cart: &Cart,
         clearance: Clearance,
         ending: &Ending,
         answer: Option<Answer>,
     ) -> TokenState {
-        let settled = self.ledger.settle(clearance.reservation, ending.settlement, answer).await;
-        self.count_settlement(call, ending.settlement);
-        if let Err(error) = &settled {
-            tracing::error!(trace = %call.trace, %error, settlement = ending.settlement.as_str(), "settlement not in the ledger");
+        let ended = self.end(call, clearance.reservations, ending.settlement, answer).await;
+        self.count_settlement(call, ending.settlement, ended.count());
+        let mut worst = TokenState::Unused;
+        for &(jti, settled) in ended.iter() {
+            if call.rules.mode == Mode::Enforce {
+                self.record(&settled_event(call, cart, jti, ending, settled).at(self.clock.now()));
+            }
+            let state = TokenState::from(settled);
+            if state.is_worse_than(worst) {
+                worst = state;
+            }
+            if (state, call.rules.mode) == (TokenState::Spent(Spent::Burned), Mode::Enforce) {
+                let Held { token, mark } = cart.held(jti);
+                self.front.remember(*mark, token, call.trace);
+            }
         }
-        if call.rules.mode == Mode::Enforce {
-            self.record(&settled_event(call, token, ending, settled).at(self.clock.now()));
-        }
-        if let (Ok(Standing::Spent(Spent::Burned)), Some(mark), Mode::Enforce) =
-            (settled, clearance.mark, call.rules.mode)
-        {
-            self.front.remember(mark, token, call.trace);
-        }
-        match settled {
-            Ok(Standing::Unused) => TokenState::Unused,
-            Ok(Standing::Spent(spent)) => TokenState::Spent(spent),
-            Err(_) => TokenState::Reserved,
-        }
+        worst
     }
 
     /// The decision record of a refusal that stands (enforce), with its counters.
-    pub fn refuse(&self, call: &Call, token: Option<&Verified>, refused: &Refused) {
+    pub fn refuse(&self, call: &Call, cart: Option<&Cart>, refused: &Refused) {
         self.count_decision(call, Some(refused.code()));
-        if refused.code() == Code::Reason(ReasonCode::ReplayDetected) {
+        if refused.is_replay() {
             self.metrics.replays.inc();
         }
-        self.record(&call.refused_event(token, refused));
+        self.record(&call.refused_event(cart, refused));
     }
 
-    pub(super) fn question<'a>(&self, call: &'a Call, token: &'a Verified, counted: Usage) -> Question<'a> {
-        let listing =
-            token.intent().map_or(decide::Listing::NoCatalog, |intent| self.listing(&call.store, &intent.variant));
-        let revoked = self.revoked(call, token);
+    pub(super) fn question<'a>(&self, call: &'a Call, tokens: &Several<&'a Verified>, counted: Usage) -> Question<'a> {
+        let listing = |token: &Verified| {
+            token.intent().map_or(decide::Listing::NoCatalog, |intent| self.listing(&call.store, &intent.variant))
+        };
+        let bid = |token: &&'a Verified| Bid { token, listing: listing(token), revoked: self.revoked(call, token) };
         Question {
-            token,
+            bids: tokens.map(bid),
             store: &call.store,
             needs: call.needs,
             policy: &call.policy,
-            listing,
-            revoked,
             counted,
             now: call.now,
         }
     }
 
-    async fn reserve(
-        &self,
-        call: &Call,
-        token: &Verified,
-        permit: &Permit,
-        asked: &Asked<'_>,
-    ) -> Result<Reservation, Refused> {
-        // In observe mode nothing is refused, so nothing may use up what enforcement counts.
-        let enforced = call.rules.mode == Mode::Enforce;
-        let (slot, retry) = (call.slot(token), asked.retry(call, token));
-        let claim = Claim {
-            slot: slot.clone(),
-            trace: call.trace,
-            issued: permit.issued(),
-            agent: permit.agent().clone(),
-            retry,
-            purpose: asked.purpose(call, token).filter(|_| enforced),
-            confirmed: asked.confirmed,
-            limits: if enforced { permit.limits() } else { Limits::default() },
-            amount: permit.amount(),
-            // A call that passes unjudged all the same executes something nobody can tell of.
-            if_unanswered: match self.outage(call) {
-                Passage::Closed => Settlement::Released,
-                Passage::Bypass => Settlement::Indeterminate,
-            },
-        };
-        let started = self.clock.monotonic();
-        let found = self.ledger.reserve(claim).await;
-        self.count_reserve(&found, started);
-        match found? {
-            Reserve::First(reservation) => Ok(reservation),
-            Reserve::Known(entry) => {
-                if let (State::Spent(Spent::Burned), Some(mark), true) = (entry.state, asked.mark, enforced) {
-                    self.front.remember(mark, token, entry.first);
-                }
-                Err(self.second(&slot, Again::of(&entry, retry.as_ref())).await)
-            }
-            Reserve::Busy(busy) => Err(Refused::Busy(Second::from(busy))),
-            Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, permit, &call.policy).into()),
-        }
-    }
-
-    /// The reserved record is durable before anything is sent. If it cannot be written, nothing is
-    /// sent and the reservation goes back.
-    async fn record_reserved(&self, call: &Call, token: &Verified, clearance: Clearance) -> Result<Clearance, Refused> {
-        let written = match call.rules.mode {
-            Mode::Enforce => self.evidence.append(&reserved_event(call, token, &clearance)),
+    /// The reserved records are durable before anything is sent. If one cannot be written, nothing
+    /// is sent and all reservations go back.
+    async fn record_reserved(&self, call: &Call, cart: &Cart, clearance: Clearance) -> Result<Clearance, Refused> {
+        if call.rules.mode == Mode::Observe {
             // Observing writes its one record itself, with what it found.
-            Mode::Observe => return Ok(clearance),
+            return Ok(clearance);
+        }
+        let mut written = 0;
+        let all = clearance.reservations.iter().try_for_each(|reservation| {
+            written += 1;
+            self.evidence.append(&reserved_event(call, cart, &clearance, reservation)).map(drop)
+        });
+        if let Err(error) = all {
+            self.take_back(call, cart, clearance, written - 1).await;
+            return Err(error.into());
+        }
+        self.count_decision(call, None);
+        Ok(clearance)
+    }
+
+    /// Gives all reservations back; that is told of those whose reservation was `written`.
+    async fn take_back(&self, call: &Call, cart: &Cart, clearance: Clearance, written: usize) {
+        let ending = Ending {
+            settlement: Settlement::Released,
+            status: None,
+            cause: "not_recorded".into(),
+            order: OrderFacts::default(),
+            client_gone: false,
         };
-        match written {
-            Ok(_receipt) => {
-                self.count_decision(call, None);
-                Ok(clearance)
-            }
-            Err(error) => {
-                if let Err(lost) = self.ledger.settle(clearance.reservation, Settlement::Released, None).await {
-                    tracing::warn!(trace = %call.trace, error = %lost, "reservation not given back");
-                }
-                Err(error.into())
-            }
+        let ended = self.end(call, clearance.reservations, ending.settlement, None).await;
+        for &(jti, settled) in ended.iter().take(written) {
+            self.record(&settled_event(call, cart, jti, &ending, settled).at(self.clock.now()));
         }
     }
 
-    fn count_reserve(&self, found: &Result<Reserve, LedgerError>, started: crate::clock::Monotonic) {
-        let backend = self.ledger.backend();
-        let result = match found {
-            Ok(Reserve::First(_)) => "first",
-            Ok(Reserve::Known(_)) => "known",
-            Ok(Reserve::Busy(_)) => "busy",
-            Ok(Reserve::Exceeded(_)) => "exceeded",
-            Err(_) => "error",
-        };
-        self.metrics.ledger_operations.with_label_values(&[backend, "reserve", result]).inc();
-        let seconds = self.clock.monotonic().seconds_since(started);
-        self.metrics.ledger_duration.with_label_values(&[backend, "reserve"]).observe(seconds);
-    }
-
-    fn count_settlement(&self, call: &Call, settlement: Settlement) {
-        let backend = self.ledger.backend();
-        self.metrics.ledger_operations.with_label_values(&[backend, "settle", settlement.as_str()]).inc();
+    fn count_settlement(&self, call: &Call, settlement: Settlement, reservations: usize) {
         if call.rules.mode == Mode::Observe {
             return;
         }
         match settlement {
             Settlement::Burned => {}
-            Settlement::Released => self.metrics.released.inc(),
+            Settlement::Released => self.metrics.released.inc_by(reservations as u64),
             Settlement::Indeterminate => self.metrics.indeterminate.inc(),
         }
     }
@@ -280,10 +244,10 @@ fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
     if holder.may_use(permit.agent()) { Ok(()) } else { Err(Denial::by(ReasonCode::PolicyDenied, "token.subject")) }
 }
 
-fn reserved_event(call: &Call, token: &Verified, clearance: &Clearance) -> Event {
-    let mut event = call.event(EventKind::ExecutionReserved, Some(token));
+fn reserved_event(call: &Call, cart: &Cart, clearance: &Clearance, reservation: &Reservation) -> Event {
+    let mut event = call.event_of(EventKind::ExecutionReserved, Some(cart), Some(reservation.slot().jti));
     event.data.decision = Some("allowed");
-    event.data.cause = match (clearance.permit.price_verified(), clearance.reservation.attempts()) {
+    event.data.cause = match (clearance.price_verified, reservation.attempts()) {
         (false, 1) => Some("price:unverified".into()),
         (false, attempts) => Some(format!("price:unverified; ledger_attempts:{attempts}").into()),
         (true, 1) => None,
@@ -292,13 +256,13 @@ fn reserved_event(call: &Call, token: &Verified, clearance: &Clearance) -> Event
     event
 }
 
-fn settled_event(call: &Call, token: &Verified, ending: &Ending, settled: Result<Standing, LedgerError>) -> Event {
+fn settled_event(call: &Call, cart: &Cart, jti: Jti, ending: &Ending, settled: Result<Standing, LedgerError>) -> Event {
     let kind = match ending.settlement {
         Settlement::Burned => EventKind::ExecutionValidated,
         Settlement::Released => EventKind::ExecutionReleased,
         Settlement::Indeterminate => EventKind::ExecutionIndeterminate,
     };
-    let mut event = call.event(kind, Some(token));
+    let mut event = call.event_of(kind, Some(cart), Some(jti));
     let data = &mut event.data;
     data.decision = Some("allowed");
     data.http_status = ending.status;
@@ -313,9 +277,9 @@ fn settled_event(call: &Call, token: &Verified, ending: &Ending, settled: Result
 }
 
 /// The order that a merchant's answer tells of.
-pub(super) fn order_event(call: &Call, token: Option<&Verified>, ending: &Ending) -> Option<Event> {
+pub(super) fn order_event(call: &Call, cart: Option<&Cart>, ending: &Ending) -> Option<Event> {
     let order = ending.order.id.clone()?;
-    let mut event = call.event(EventKind::OrderObserved, token);
+    let mut event = call.event_of(EventKind::OrderObserved, cart, None);
     event.data.order_id = Some(order.into());
     event.data.order_total = ending.order.total.clone().map(Into::into);
     event.data.order_status = ending.order.status.clone().map(Into::into);

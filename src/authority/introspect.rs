@@ -2,6 +2,7 @@
 
 use crate::decide::{self, Decision, Facts};
 use crate::ledger::{Ledger, Namespace, Slot, Spent, State};
+use crate::model::several::Several;
 use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::{Authority, Call};
@@ -61,7 +62,7 @@ impl Authority {
         };
         let call = call_of(&token);
         let counted = self.usage(&call, token.agent()).await.unwrap_or_default();
-        let allowed = match decide::decide(&self.question(&call, &token, counted), Facts::NotVisible) {
+        let allowed = match decide::decide(&self.question(&call, &Several::one(&token), counted), Facts::NotVisible) {
             Decision::Allow(_) => true,
             Decision::Deny(_) => false,
         };

@@ -4,11 +4,13 @@
 //! only place that chooses between closed and open when it happens (README decision 7).
 
 pub mod authorize;
+pub mod cart;
 pub mod execute;
 pub mod introspect;
 pub mod observe;
 pub mod policies;
 pub mod recover;
+mod reserve;
 pub mod retry;
 pub mod revoke;
 pub mod validate;
@@ -25,7 +27,7 @@ use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
 use crate::model::event::{Event, EventKind};
-use crate::model::ids::{AgentId, StoreId, TraceId, VariantId};
+use crate::model::ids::{AgentId, Jti, StoreId, TraceId, VariantId};
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
@@ -36,6 +38,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 use crate::token::verify::Verified;
 
+use cart::Cart;
 use policies::PolicyBook;
 use retry::Second;
 
@@ -258,16 +261,26 @@ impl Call {
         event.of_token(token.jti())
     }
 
+    /// An event of one token of a cart, in the cart's execution; of its first token where it is about
+    /// none of them alone.
+    #[must_use]
+    fn event_of(&self, kind: EventKind, cart: Option<&Cart>, jti: Option<Jti>) -> Event {
+        let Some(cart) = cart else { return self.event(kind, None) };
+        let leader = cart.leader();
+        let token = jti.map_or(leader, |jti| &cart.held(jti).token);
+        self.event(kind, Some(token)).in_execution(leader.jti())
+    }
+
     /// The decision record of a refusal.
     #[must_use]
-    pub fn refused_event(&self, token: Option<&Verified>, refused: &Refused) -> Event {
+    pub fn refused_event(&self, cart: Option<&Cart>, refused: &Refused) -> Event {
         let kind = match (refused, refused.code().reason()) {
             (Refused::Second(_) | Refused::Busy(_), _) => EventKind::ExecutionRetried,
             (_, Some(ReasonCode::ReplayDetected)) => EventKind::ExecutionReplayDetected,
             (_, Some(ReasonCode::TokenExpired)) => EventKind::ExecutionExpired,
             _ => EventKind::ExecutionDenied,
         };
-        let mut event = self.event(kind, token);
+        let mut event = self.event_of(kind, cart, refused.token());
         event.data.decision =
             Some(if matches!(refused, Refused::Second(_) | Refused::Busy(_)) { "retried" } else { "denied" });
         event.data.reason_code = refused.code().reason();

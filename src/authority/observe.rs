@@ -5,16 +5,16 @@ use crate::detect::AgentSignal;
 use crate::evidence::SpoolError;
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::reason::ReasonCode;
-use crate::token::verify::Verified;
 
+use super::cart::Cart;
 use super::execute::{Ending, order_event};
 use super::{Authority, Call, CannotDecide, Refused};
 
 /// What an observation saw.
 #[derive(Clone, Debug)]
 pub struct Observed<'a> {
-    /// The token, only if it was verified.
-    pub token: Option<&'a Verified>,
+    /// The tokens, only if they were verified.
+    pub cart: Option<&'a Cart>,
     pub signal: AgentSignal,
     /// What enforcement would have refused.
     pub would_deny: Option<&'a Refused>,
@@ -27,7 +27,7 @@ impl Authority {
     /// loss is a gap. On enforced routes it is an outage like any other.
     pub fn observe(&self, call: &Call, observed: &Observed<'_>) -> Result<(), CannotDecide> {
         let written = self.evidence.append(&observed_event(call, observed));
-        if observed.token.is_none() {
+        if observed.cart.is_none() {
             let route = call.route.as_deref().unwrap_or("none");
             self.metrics.tokenless.with_label_values(&[route, observed.signal.label()]).inc();
         }
@@ -42,17 +42,17 @@ impl Authority {
     }
 
     /// Records a request that passes unjudged because the policy prefers that to an outage.
-    pub fn bypass(&self, call: &Call, token: Option<&Verified>, cannot: &CannotDecide) {
+    pub fn bypass(&self, call: &Call, cart: Option<&Cart>, cannot: &CannotDecide) {
         self.metrics.bypassed.with_label_values(&[cannot.fault().as_str()]).inc();
-        let mut event = call.event(EventKind::ExecutionBypassed, token);
+        let mut event = call.event_of(EventKind::ExecutionBypassed, cart, None);
         event.data.decision = Some("bypassed");
         event.data.cause = Some(format!("{}: {cannot}", cannot.fault()).into());
         self.record(&event);
     }
 
     /// Records the order that the answer to an unjudged request tells of, if it tells of one.
-    pub fn observe_order(&self, call: &Call, token: Option<&Verified>, ending: &Ending) {
-        if let Some(event) = order_event(call, token, ending) {
+    pub fn observe_order(&self, call: &Call, cart: Option<&Cart>, ending: &Ending) {
+        if let Some(event) = order_event(call, cart, ending) {
             self.record(&event.at(self.clock.now()));
         }
     }
@@ -72,7 +72,8 @@ impl Authority {
 }
 
 fn observed_event(call: &Call, observed: &Observed<'_>) -> Event {
-    let mut event = call.event(EventKind::ExecutionObserved, observed.token);
+    let about = observed.would_deny.and_then(Refused::token);
+    let mut event = call.event_of(EventKind::ExecutionObserved, observed.cart, about);
     let data = &mut event.data;
     data.decision = Some("observed");
     data.agent_signal = Some(observed.signal.label());
@@ -86,7 +87,7 @@ fn observed_event(call: &Call, observed: &Observed<'_>) -> Event {
             data.diff = denial.diff.clone();
         }
         Some(other) => data.cause = Some(other.code().as_str().into()),
-        None if observed.token.is_none() => data.would_deny = Some(ReasonCode::NoToken),
+        None if observed.cart.is_none() => data.would_deny = Some(ReasonCode::NoToken),
         None => {}
     }
     event

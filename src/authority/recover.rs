@@ -12,6 +12,7 @@ use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::TraceId;
 use crate::token::verify::Verified;
 
+use super::cart::Cart;
 use super::{Authority, Call};
 
 /// Between two attempts to ask a ledger that does not answer.
@@ -20,19 +21,22 @@ const PAUSE: Duration = Duration::from_millis(500);
 const LAPSED_S: i64 = 270;
 
 impl Call {
-    /// The reservation of this call, as one that was left behind.
+    /// The reservations of this call, as such that were left behind.
     #[must_use]
-    pub fn unsettled(&self, token: &Verified) -> Unsettled {
-        Unsettled {
+    pub fn unsettled(&self, cart: &Cart) -> Vec<Unsettled> {
+        let execution = cart.leader().jti().into();
+        let unsettled = |token: &&Verified| Unsettled {
             store: self.store.clone(),
             jti: token.jti(),
+            execution,
             trace: self.trace,
             agent: Some(token.agent().clone()),
             route: self.route.as_deref().map(Into::into),
             stage: self.stage.as_str(),
             since: self.now,
             recorded: false,
-        }
+        };
+        cart.tokens().iter().map(unsettled).collect()
     }
 }
 
@@ -109,12 +113,14 @@ impl Authority {
         data.enforcement = Some(Mode::Enforce.as_str());
         data.decision = Some("allowed");
         data.cause = Some(cause);
+        let mut execution = lapsed.slot.jti.into();
         if let Some(known) = known {
+            execution = known.execution;
             data.agent_id = known.agent.clone();
             data.route = known.route.as_deref().map(Into::into);
             data.stage = Some(known.stage);
         }
-        event.of_token(lapsed.slot.jti)
+        event.of_token(lapsed.slot.jti).in_execution(execution)
     }
 }
 

@@ -6,11 +6,12 @@ use crate::decide::policy::Mode;
 use crate::ledger::front::Mark;
 use crate::ledger::retry::{Again, Replay};
 use crate::ledger::{Answer, Busy, Digest, Ledger, Namespace, Purpose, Retry, Slot, Spent};
-use crate::model::ids::TraceId;
+use crate::model::ids::{AgentId, TraceId};
 use crate::model::reason::ReasonCode;
 use crate::protocol::deny::Refusal;
 use crate::token::verify::Verified;
 
+use super::cart::Cart;
 use super::{Authority, Call, Refused};
 
 /// Longest Idempotency-Key.
@@ -58,28 +59,29 @@ pub struct Asked<'a> {
     pub session: Option<String>,
     /// The unknown outcome that the caller knows of (`Permyx-Confirm-Retry`).
     pub confirmed: Option<TraceId>,
-    /// What the token's bytes are known by, once it is burned.
-    pub mark: Option<Mark>,
 }
 
 impl Asked<'_> {
-    pub(super) fn retry(&self, call: &Call, token: &Verified) -> Option<Retry> {
+    /// The same request has the same tokens, in whichever order they are presented.
+    pub(super) fn retry(&self, call: &Call, cart: &Cart) -> Option<Retry> {
         let key = self.key.as_ref()?;
-        let jti = token.jti().to_string();
-        let ours = [call.store.as_str().as_bytes(), jti.as_bytes()];
+        let turns = cart.in_turn();
+        let more = turns.more().iter().map(|held| held.token.jti());
+        let tokens = more.fold(turns.first().token.jti().to_string(), |all, jti| format!("{all},{jti}"));
+        let ours = [call.store.as_str().as_bytes(), tokens.as_bytes()];
         let parts: Vec<_> = ours.into_iter().chain(self.request.iter().copied()).collect();
         Some(Retry { key: Digest::of(&[key.0.as_bytes()]), request: Digest::of(&parts) })
     }
 
     /// A session names its purpose whatever the key is: two keys cannot complete it twice.
-    pub(super) fn purpose(&self, call: &Call, token: &Verified) -> Option<Purpose> {
+    pub(super) fn purpose(&self, call: &Call, agent: &AgentId) -> Option<Purpose> {
         let (kind, name) = match (&self.session, &self.key) {
             (Some(session), _) => ("session", session.as_str()),
             (None, Some(key)) => ("key", key.0.as_str()),
             (None, None) => return None,
         };
         let route = call.route.as_deref().unwrap_or_default();
-        let parts = [call.store.as_str(), token.agent().as_str(), route, kind, name].map(str::as_bytes);
+        let parts = [call.store.as_str(), agent.as_str(), route, kind, name].map(str::as_bytes);
         Some(Purpose(Digest::of(&parts)))
     }
 }
@@ -145,7 +147,7 @@ impl Call {
 /// A token that is known to be burned: what it is, and what its second use is told.
 pub struct KnownBurned {
     pub token: Verified,
-    pub refused: Refused,
+    pub denial: Denial,
 }
 
 impl Authority {
@@ -163,7 +165,8 @@ impl Authority {
             return None;
         }
         self.metrics.ledger_operations.with_label_values(&["front", "reserve", "known"]).inc();
-        Some(KnownBurned { token: burned.token.clone(), refused: replayed(burned.first, Replay::NoKey).into() })
+        let (token, denial) = (burned.token.clone(), replayed(burned.first, Replay::NoKey));
+        Some(KnownBurned { denial: denial.about(&token), token })
     }
 
     /// The refusal of a second use of a token, by what is remembered of the first.
@@ -185,9 +188,9 @@ impl Authority {
 
     /// What a call that is refused anyway is told instead when it is an honest retry: its token may
     /// have expired, or its policy changed, since the first was answered.
-    pub async fn retried(&self, call: &Call, token: &Verified, asked: &Asked<'_>) -> Option<Refused> {
-        let retry = asked.retry(call, token).filter(|_| call.rules.mode == Mode::Enforce)?;
-        let slot = call.slot(token);
+    pub async fn retried(&self, call: &Call, cart: &Cart, asked: &Asked<'_>) -> Option<Refused> {
+        let retry = asked.retry(call, cart).filter(|_| call.rules.mode == Mode::Enforce)?;
+        let slot = call.slot(cart.leader());
         let entry = self.ledger.entry(&slot).await.ok().flatten()?;
         match Again::of(&entry, Some(&retry)) {
             Again::Replay { .. } | Again::Unexecuted { .. } => None,

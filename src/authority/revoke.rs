@@ -1,7 +1,6 @@
 //! The kill switch in the lane: what is revoked is refused, and each command is recorded once, by
 //! the process that it was given to.
 
-use crate::decide::{self, Denial};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{AgentId, TraceId};
 use crate::model::revocation::{Note, Revocation, Revoked, Subject};
@@ -33,11 +32,6 @@ impl Authority {
         let record = self.revocations.lift(subject, Note::default(), by.into())?;
         self.record(&revocation_event(&record, trace));
         Ok(record)
-    }
-
-    /// Refuses what is revoked where nothing else can be judged: an outage opens no gate to it.
-    pub fn unrevoked(&self, call: &Call, token: &Verified) -> Result<(), Denial> {
-        decide::unrevoked(self.revoked(call, token))
     }
 
     pub(super) fn revoked(&self, call: &Call, token: &Verified) -> Option<Revoked> {

@@ -6,6 +6,7 @@ use crate::model::ids::TraceId;
 use crate::protocol::extract::OrderFacts;
 use crate::token::verify::Presented;
 
+use super::cart::Cart;
 use super::execute::{Ending, Holder};
 use super::retry::{Asked, Second};
 use super::{Authority, Call, Refused};
@@ -33,16 +34,17 @@ impl Authority {
         let mark = self.front.mark(token);
         let known = self.known_burned(call, mark, asked.key.as_ref());
         if let Some(known) = known.filter(|known| holder.may_use(known.token.agent())) {
-            self.refuse(call, Some(&known.token), &known.refused);
-            return Err(known.refused);
+            let (cart, refused) = (Cart::one(known.token, mark), known.denial.into());
+            self.refuse(call, Some(&cart), &refused);
+            return Err(refused);
         }
-        let asked = &Asked { mark: Some(mark), ..asked.clone() };
-        let (token, cleared) = match self.verify(token, call) {
+        let (cart, cleared) = match self.verify(token, call) {
             Ok(token) => {
-                let cleared = self.clear(call, &token, Facts::NotVisible, holder, asked).await;
-                (token, cleared)
+                let cart = Cart::one(token, mark);
+                let cleared = self.clear(call, &cart, Facts::NotVisible, holder, asked).await;
+                (cart, cleared)
             }
-            Err((denial, Some(expired))) => (*expired, Err(denial.into())),
+            Err((denial, Some(expired))) => (Cart::one(*expired, mark), Err(denial.into())),
             Err((denial, None)) => {
                 let refused = denial.into();
                 self.refuse(call, None, &refused);
@@ -58,16 +60,16 @@ impl Authority {
                     order: OrderFacts::default(),
                     client_gone: false,
                 };
-                let _ = self.settle(call, &token, clearance, &ending, None).await;
+                let _ = self.settle(call, &cart, clearance, &ending, None).await;
                 return Ok(Validated::Now);
             }
             // What became of a token is told to whoever may use it, and to nobody else.
-            Err(refused @ Refused::Denied(_)) if holder.may_use(token.agent()) => {
-                self.retried(call, &token, asked).await.unwrap_or(refused)
+            Err(refused @ Refused::Denied(_)) if holder.may_use(cart.leader().agent()) => {
+                self.retried(call, &cart, asked).await.unwrap_or(refused)
             }
             Err(refused) => refused,
         };
-        self.refuse(call, Some(&token), &refused);
+        self.refuse(call, Some(&cart), &refused);
         match refused {
             Refused::Second(Second::Answered { first, .. }) => Ok(Validated::Before { first }),
             refused => Err(refused),

@@ -3,6 +3,7 @@
 //! [`screen`] and [`decide`] hold the order of reasons: the order of their lines IS the published
 //! precedence. A denial is a value; what cannot be decided never comes here.
 
+mod lines;
 pub mod policy;
 mod rule;
 pub mod velocity;
@@ -14,6 +15,7 @@ use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
 use crate::model::revocation::Revoked;
 use crate::model::scope::Scope;
+use crate::model::several::Several;
 use crate::model::time::Timestamp;
 use crate::protocol::extract::CheckoutFacts;
 use crate::token::verify::Verified;
@@ -21,18 +23,25 @@ use crate::token::verify::Verified;
 use policy::Policy;
 use velocity::{Exceeded, Limits, Usage};
 
-/// Everything that a judgement of a token depends on. One policy snapshot, one instant.
+/// One token of a purchase, and what is known of what it buys.
 #[derive(Clone, Copy)]
-pub struct Question<'a> {
+pub struct Bid<'a> {
     pub token: &'a Verified,
+    pub listing: Listing,
+    /// What of this token is revoked.
+    pub revoked: Option<Revoked>,
+}
+
+/// Everything that a judgement of a purchase depends on. One policy snapshot, one instant.
+#[derive(Clone)]
+pub struct Question<'a> {
+    /// In the order in which the tokens were presented.
+    pub bids: Several<Bid<'a>>,
     /// The store whose checkout this is.
     pub store: &'a StoreId,
     /// The scope that the route needs.
     pub needs: Scope,
     pub policy: &'a Policy,
-    pub listing: Listing,
-    /// What of this token is revoked.
-    pub revoked: Option<Revoked>,
     /// What was counted for this agent in this store, where it is known before the ledger counts.
     pub counted: Usage,
     pub now: Timestamp,
@@ -69,38 +78,20 @@ pub enum Decision {
     Deny(Denial),
 }
 
-/// The right to try to burn one token. Only [`decide`] makes one.
+/// The right to try to burn the tokens of one purchase. Only [`decide`] makes one.
 #[derive(Debug)]
 pub struct Permit {
-    jti: Jti,
-    intent: Intent,
     agent: AgentId,
-    issued: Timestamp,
     price_verified: bool,
     limits: Limits,
     amount: i64,
 }
 
 impl Permit {
-    #[must_use]
-    pub fn jti(&self) -> Jti {
-        self.jti
-    }
-
-    #[must_use]
-    pub fn intent(&self) -> &Intent {
-        &self.intent
-    }
-
+    /// To whom all of the tokens belong.
     #[must_use]
     pub fn agent(&self) -> &AgentId {
         &self.agent
-    }
-
-    /// When the token was issued.
-    #[must_use]
-    pub fn issued(&self) -> Timestamp {
-        self.issued
     }
 
     /// What the policy limits, for the ledger to count against.
@@ -109,13 +100,13 @@ impl Permit {
         self.limits
     }
 
-    /// Quantity × unit price, in minor units.
+    /// Quantity × unit price of all lines, in minor units.
     #[must_use]
     pub fn amount(&self) -> i64 {
         self.amount
     }
 
-    /// False where no catalog could confirm the price.
+    /// False where no catalog could confirm a price.
     #[must_use]
     pub fn price_verified(&self) -> bool {
         self.price_verified
@@ -131,12 +122,14 @@ pub struct Denial {
     pub observed: Option<Text>,
     pub limit: Option<Text>,
     pub diff: Vec<Diff>,
+    /// The token that it is about, where it is about one of several.
+    pub token: Option<Jti>,
 }
 
 impl Denial {
     #[must_use]
     pub fn of(reason: ReasonCode) -> Self {
-        Self { reason, rule: None, observed: None, limit: None, diff: Vec::new() }
+        Self { reason, rule: None, observed: None, limit: None, diff: Vec::new(), token: None }
     }
 
     #[must_use]
@@ -150,13 +143,27 @@ impl Denial {
         self.limit = Some(limit.into());
         self
     }
+
+    #[must_use]
+    pub fn about(mut self, token: &Verified) -> Self {
+        self.token = Some(token.jti());
+        self
+    }
+}
+
+/// Of several refusals the first in the order of reasons is told, and whose it is.
+fn each<'a>(verdicts: impl Iterator<Item = (&'a Verified, Result<(), Denial>)>) -> Result<(), Denial> {
+    let refused = verdicts.filter_map(|(token, verdict)| Some(verdict.err()?.about(token)));
+    refused.min_by_key(|denial| denial.reason).map_or(Ok(()), Err)
 }
 
 /// The judgements that need no facts of the cart and come before those that do. Asked before a
 /// session is read, so that a hopeless token costs the merchant nothing.
 pub fn screen(q: &Question<'_>) -> Result<(), Denial> {
-    rule::scope(q.token.scope(), q.needs)?;
-    rule::store(q.token.store(), q.store)
+    let tokens = || q.bids.iter().map(|bid| bid.token);
+    each(tokens().map(|token| (token, rule::scope(token.scope(), q.needs))))?;
+    each(tokens().map(|token| (token, rule::store(token.store(), q.store))))?;
+    each(tokens().map(|token| (token, rule::one_agent(q.bids.first().token, token))))
 }
 
 /// What is revoked is refused, whatever could not be found out about the purchase.
@@ -164,7 +171,7 @@ pub fn unrevoked(revoked: Option<Revoked>) -> Result<(), Denial> {
     rule::revoked(revoked)
 }
 
-/// Judges a token against what is being bought. The order of the lines is the precedence.
+/// Judges tokens against what is being bought. The order of the lines is the precedence.
 pub fn decide(q: &Question<'_>, facts: Facts<'_>) -> Decision {
     match judge(q, facts) {
         Ok(permit) => Decision::Allow(permit),
@@ -174,19 +181,21 @@ pub fn decide(q: &Question<'_>, facts: Facts<'_>) -> Decision {
 
 fn judge(q: &Question<'_>, facts: Facts<'_>) -> Result<Permit, Denial> {
     screen(q)?;
-    let intent = q.token.intent().ok_or_else(|| Denial::by(ReasonCode::IntentMismatch, "token.intent"))?;
-    rule::facts(intent, facts)?;
-    rule::listing(intent, q.listing, q.policy, q.now)?;
-    rule::revoked(q.revoked)?;
-    rule::limits(intent, q.policy)?;
-    let amount = amount(intent);
+    let no_intent = |token| Denial::by(ReasonCode::IntentMismatch, "token.intent").about(token);
+    let intents = q.bids.try_map(|bid| bid.token.intent().ok_or_else(|| no_intent(bid.token)))?;
+    rule::facts(&intents, facts)?;
+    rule::one_currency(&intents)?;
+    let bids = || q.bids.iter().zip(intents.iter());
+    each(bids().map(|(bid, intent)| (bid.token, rule::listing(intent, bid.listing, q.policy, q.now))))?;
+    each(bids().map(|(bid, _)| (bid.token, rule::revoked(bid.revoked))))?;
+    each(bids().map(|(bid, intent)| (bid.token, rule::line(intent, q.policy))))?;
+    let total = total(&intents);
+    rule::cart_value(total, q.policy)?;
+    let amount = amount(total);
     rule::velocity(q.counted, amount, q.policy)?;
     Ok(Permit {
-        jti: q.token.jti(),
-        intent: intent.clone(),
-        agent: q.token.agent().clone(),
-        issued: q.token.issued(),
-        price_verified: matches!(q.listing, Listing::Listed { .. }),
+        agent: q.bids.first().token.agent().clone(),
+        price_verified: q.bids.iter().all(|bid| matches!(bid.listing, Listing::Listed { .. })),
         limits: q.policy.velocity(),
         amount,
     })
@@ -204,13 +213,21 @@ pub fn authorize(
     rule::scope(Some(intent.scope), Scope::AgentExec)?;
     rule::listing(intent, listing, policy, now)?;
     rule::revoked(revoked)?;
-    rule::limits(intent, policy)?;
-    rule::velocity(counted, amount(intent), policy)
+    rule::line(intent, policy)?;
+    let total = total(&Several::one(intent));
+    rule::cart_value(total, policy)?;
+    rule::velocity(counted, amount(total), policy)
+}
+
+/// What all lines cost together; `None` when it is too large for an amount.
+fn total(intents: &Several<&Intent>) -> Option<Price> {
+    let price = |intent: &&Intent| intent.price.times(intent.quantity.get());
+    intents.more().iter().try_fold(price(intents.first())?, |sum, intent| sum.plus(price(intent)?))
 }
 
 /// What an order spends. One that is too large for an amount passes every limit of money.
-fn amount(intent: &Intent) -> i64 {
-    intent.price.times(intent.quantity.get()).map_or(i64::MAX, Price::minor)
+fn amount(total: Option<Price>) -> i64 {
+    total.map_or(i64::MAX, Price::minor)
 }
 
 /// The refusal of an order that the ledger found to pass a limit.

@@ -1,15 +1,17 @@
 //! One function for each rule. Each says the whole truth about its refusal.
 
-use crate::model::event::Diff;
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::intent::Intent;
 use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
 use crate::model::revocation::Revoked;
 use crate::model::scope::Scope;
+use crate::model::several::Several;
 use crate::model::time::Timestamp;
-use crate::protocol::extract::{CheckoutFacts, Fact, Line};
+use crate::protocol::extract::CheckoutFacts;
+use crate::token::verify::Verified;
 
+use super::lines::differences;
 use super::policy::Policy;
 use super::velocity::{Exceeded, Usage};
 use super::{Denial, Facts, Listing};
@@ -31,9 +33,9 @@ pub(super) fn store(signed: &StoreId, here: &StoreId) -> Verdict {
     Err(Denial::by(ReasonCode::StoreMismatch, "store").found(here.to_string(), signed.to_string()))
 }
 
-pub(super) fn facts(intent: &Intent, facts: Facts<'_>) -> Verdict {
+pub(super) fn facts(intents: &Several<&Intent>, facts: Facts<'_>) -> Verdict {
     match facts {
-        Facts::Known(facts) => same_purchase(intent, facts),
+        Facts::Known(facts) => same_purchase(intents, facts),
         Facts::Unknown(cause) => {
             Err(Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found(cause, "known facts"))
         }
@@ -41,45 +43,34 @@ pub(super) fn facts(intent: &Intent, facts: Facts<'_>) -> Verdict {
     }
 }
 
-/// One token buys one line: exactly its variant, quantity, unit price and currency.
-fn same_purchase(intent: &Intent, facts: &CheckoutFacts) -> Verdict {
-    let mut diff = Vec::new();
-    if let [line] = facts.lines.as_slice() {
-        compare(intent, line, &mut diff);
-    } else {
-        diff.push(difference("/lines", "integer", "1".to_owned(), facts.lines.len().to_string()));
-    }
+/// Exactly the variants, quantities, unit prices and currency that were authorised.
+fn same_purchase(intents: &Several<&Intent>, facts: &CheckoutFacts) -> Verdict {
+    let diff = differences(intents, &facts.lines);
     if diff.is_empty() {
         return Ok(());
     }
     Err(Denial { diff, ..Denial::by(ReasonCode::IntentMismatch, "intent") })
 }
 
-fn compare(intent: &Intent, line: &Line, diff: &mut Vec<Diff>) {
-    let quantity = i64::from(intent.quantity.get());
-    differs("/sourceVariantId", "string", &intent.variant, &line.variant, diff);
-    differs("/quantity", "integer", &quantity, &line.quantity, diff);
-    differs("/price/currency", "string", &intent.price.currency(), &line.currency, diff);
-    differs("/price/amount", "decimal", &intent.price, &line.price, diff);
-}
-
-fn differs<T: PartialEq + std::fmt::Display>(
-    path: &'static str,
-    kind: &'static str,
-    authorized: &T,
-    actual: &Fact<T>,
-    diff: &mut Vec<Diff>,
-) {
-    match actual {
-        Fact::Stated(value) if value == authorized => {}
-        Fact::NotBound => {}
-        Fact::Stated(value) => diff.push(difference(path, kind, authorized.to_string(), value.to_string())),
-        Fact::Senseless(text) => diff.push(difference(path, kind, authorized.to_string(), text.to_string())),
+/// A cart belongs to one agent.
+pub(super) fn one_agent(first: &Verified, other: &Verified) -> Verdict {
+    if first.agent() == other.agent() {
+        return Ok(());
     }
+    let (first, other) = (first.agent().to_string(), other.agent().to_string());
+    Err(Denial::by(ReasonCode::IntentMismatch, "cart.agent").found(other, first))
 }
 
-fn difference(path: &'static str, kind: &'static str, authorized: String, actual: String) -> Diff {
-    Diff { actual: actual.into(), authorized: authorized.into(), path, kind }
+/// What is summed is of one currency, also where no fact of the cart says so.
+pub(super) fn one_currency(intents: &Several<&Intent>) -> Verdict {
+    let currency = intents.first().price.currency();
+    match intents.more().iter().map(|intent| intent.price.currency()).find(|other| *other != currency) {
+        Some(other) => {
+            let denial = Denial::by(ReasonCode::IntentMismatch, "cart.currency");
+            Err(denial.found(other.to_string(), currency.to_string()))
+        }
+        None => Ok(()),
+    }
 }
 
 pub(super) fn listing(intent: &Intent, listing: Listing, policy: &Policy, now: Timestamp) -> Verdict {
@@ -110,8 +101,8 @@ pub(super) fn revoked(revoked: Option<Revoked>) -> Verdict {
     Err(denied(kind.rule(), format!("revoked at {since}"), "not revoked"))
 }
 
-/// Everything that the policy says about the purchase itself.
-pub(super) fn limits(intent: &Intent, policy: &Policy) -> Verdict {
+/// Everything that the policy says about one line by itself.
+pub(super) fn line(intent: &Intent, policy: &Policy) -> Verdict {
     currency(intent, policy)?;
     variant(&intent.variant, policy)?;
     if let Some(most) = policy.max_quantity().filter(|most| intent.quantity.get() > *most) {
@@ -120,8 +111,13 @@ pub(super) fn limits(intent: &Intent, policy: &Policy) -> Verdict {
     if let Some(most) = policy.max_item_price().filter(|most| intent.price.minor() > most.minor()) {
         return Err(denied("limits.max_item_price", intent.price, most));
     }
+    Ok(())
+}
+
+/// `total`: of all lines; `None` when it is too large for an amount.
+pub(super) fn cart_value(total: Option<Price>, policy: &Policy) -> Verdict {
     let Some(most) = policy.max_cart_value() else { return Ok(()) };
-    match intent.price.times(intent.quantity.get()) {
+    match total {
         Some(total) if total.minor() <= most.minor() => Ok(()),
         Some(total) => Err(denied("limits.max_cart_value", total, most)),
         None => Err(denied("limits.max_cart_value", "an amount out of range", most)),

@@ -1,5 +1,7 @@
 //! The order of reasons, and that restrictions only restrict.
 
+mod cart;
+
 use proptest::prelude::*;
 
 use super::velocity::Usage;
@@ -30,8 +32,12 @@ fn intent(quantity: i64, minor: i64) -> Intent {
 }
 
 fn signed(intent: &Intent) -> Verified {
+    signed_for("ak_test", intent)
+}
+
+fn signed_for(agent: &str, intent: &Intent) -> Verified {
     static KEY: std::sync::LazyLock<SigningKey> = std::sync::LazyLock::new(|| SigningKey::generate().unwrap());
-    let agent = AgentId::parse("ak_test").unwrap();
+    let agent = AgentId::parse(agent).unwrap();
     let grant =
         Grant { intent, agent: &agent, product: None, jti: Jti::random(), issued: NOW, lifetime: Lifetime::MAX };
     let text = issue(&KEY, &grant).unwrap().text;
@@ -55,12 +61,14 @@ fn policy(rest: &str) -> Policy {
 
 fn ask<'a>(token: &'a Verified, store: &'a StoreId, policy: &'a Policy) -> Question<'a> {
     Question {
-        token,
+        bids: Several::one(Bid {
+            token,
+            listing: Listing::Listed { price: usd(2999), verified_at: NOW },
+            revoked: None,
+        }),
         store,
         needs: Scope::AgentExec,
         policy,
-        listing: Listing::Listed { price: usd(2999), verified_at: NOW },
-        revoked: None,
         counted: Usage::default(),
         now: NOW,
     }
@@ -87,11 +95,12 @@ fn reasons_come_in_the_published_order() {
     let (here, elsewhere) = (StoreId::parse("store-123").unwrap(), StoreId::parse("store-9").unwrap());
     let token = signed(&intent(1, 2999));
     let (right, wrong) = (cart(1, 2999), cart(2, 2999));
-    let old = Listing::Listed { price: usd(2999), verified_at: NOW.plus_seconds(-6 * 3600 - 1) };
+    let bid =
+        Bid { token: &token, listing: Listing::NotListed, revoked: Some(Revoked { kind: Kind::Agent, since: NOW }) };
+    let listed = |verified_at| Bid { listing: Listing::Listed { price: usd(2999), verified_at }, ..bid };
     let mut q = Question {
+        bids: Several::one(bid),
         needs: Scope::Cart,
-        listing: Listing::NotListed,
-        revoked: Some(Revoked { kind: Kind::Agent, since: NOW }),
         counted: Usage { orders_last_hour: 1, ..Usage::default() },
         ..ask(&token, &elsewhere, &strict)
     };
@@ -101,11 +110,11 @@ fn reasons_come_in_the_published_order() {
     q.store = &here;
     assert_eq!(reason(decide(&q, Facts::Known(&wrong))), Some(ReasonCode::IntentMismatch));
     assert_eq!(reason(decide(&q, Facts::Known(&right))), Some(ReasonCode::VariantNotFound));
-    q.listing = old;
+    q.bids = Several::one(listed(NOW.plus_seconds(-6 * 3600 - 1)));
     assert_eq!(reason(decide(&q, Facts::Known(&right))), Some(ReasonCode::StalePrice));
-    q.listing = Listing::Listed { price: usd(2999), verified_at: NOW.plus_seconds(-6 * 3600) };
+    q.bids = Several::one(listed(NOW.plus_seconds(-6 * 3600)));
     assert_eq!(rule(decide(&q, Facts::Known(&right))).as_deref(), Some("revoked.agent"));
-    q.revoked = None;
+    q.bids = Several::one(Bid { revoked: None, ..listed(NOW) });
     assert_eq!(rule(decide(&q, Facts::Known(&right))).as_deref(), Some("velocity.orders_per_hour"));
     q.counted = Usage::default();
     assert_eq!(reason(decide(&q, Facts::Known(&right))), None);
@@ -117,7 +126,8 @@ fn a_mismatch_says_what_differs() {
     let Decision::Deny(denial) = decide(&ask(&token, &store, &policy), Facts::Known(&cart(3, 2998))) else {
         panic!("allowed a changed cart");
     };
-    let diff: Vec<_> = denial.diff.iter().map(|d| (d.path, d.authorized.as_ref(), d.actual.as_ref())).collect();
+    let diff: Vec<_> =
+        denial.diff.iter().map(|d| (d.path.as_ref(), d.authorized.as_ref(), d.actual.as_ref())).collect();
     assert_eq!(diff, [("/quantity", "1", "3"), ("/price/amount", "29.99 USD", "29.98 USD")]);
 }
 

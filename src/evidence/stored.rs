@@ -120,7 +120,12 @@ mod tests {
         event.data.store_id = Some(StoreId::parse("a/b").unwrap());
         event.data.reason_code = Some(ReasonCode::IntentMismatch);
         event.data.order_id = Some("\"o\\1\"\u{7f}é\n".into());
-        event.data.diff.push(Diff { actual: "\t3".into(), authorized: "1".into(), path: "/quantity", kind: "integer" });
+        event.data.diff.push(Diff {
+            actual: "\t3".into(),
+            authorized: "1".into(),
+            path: "/quantity".into(),
+            kind: "integer",
+        });
         let mut bytes = Vec::new();
         event.write_json(&mut bytes, "/gateways/\"a\"", 7);
         let stored = StoredEvent { index: 1, body: String::from_utf8(bytes).unwrap() };

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use crate::model::event::EventKind;
-use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
+use crate::model::ids::{AgentId, Correlation, Jti, StoreId, TraceId};
 use crate::model::time::Timestamp;
 
 use super::record::{self, Next};
@@ -26,6 +26,8 @@ pub const NOT_IN_LEDGER: &str = "; not in the ledger";
 pub struct Unsettled {
     pub store: StoreId,
     pub jti: Jti,
+    /// What its events are joined by: a cart has the name of one of its tokens.
+    pub execution: Correlation,
     pub trace: TraceId,
     pub agent: Option<AgentId>,
     pub route: Option<String>,
@@ -87,9 +89,10 @@ fn note(body: &[u8], open: &mut HashMap<(Jti, TraceId), Unsettled>) {
     let store = data.store_id.and_then(|id| StoreId::parse(id).ok());
     let (Some(store), Some(since)) = (store, Timestamp::parse(body.time)) else { return };
     let agent = data.agent_id.and_then(|id| AgentId::parse(id).ok());
+    let execution = Correlation::parse(body.correlation).unwrap_or_else(|| jti.into());
     let stage = if data.stage == Some("validate") { "validate" } else { "gateway" };
     open.insert(
         (jti, trace),
-        Unsettled { store, jti, trace, agent, route: data.route.clone(), stage, since, recorded: false },
+        Unsettled { store, jti, execution, trace, agent, route: data.route.clone(), stage, since, recorded: false },
     );
 }

@@ -1,4 +1,4 @@
-//! The body of a commit: read whole within bounds, one strict JSON object, one token.
+//! The body of a commit: read whole within bounds, one strict JSON object, its tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::protocol::preset::FactSource;
 
 use super::Gateway;
 use super::route::Route;
+use super::tokens::Tokens;
 
 /// Why there is no body to look at.
 pub(super) enum NoBody {
@@ -95,32 +96,26 @@ pub(super) fn readable(route: &Route, headers: &HeaderMap, body: &[u8]) -> Resul
     Ok(())
 }
 
-/// The one token of a commit, from the header or from where the preset allows it in the body.
-pub(super) fn one_token(route: &Arc<Route>, header: Option<String>, body: &[u8]) -> Result<Option<String>, Refusal> {
+/// The tokens of a commit, from the header or from where the preset allows them in the body.
+pub(super) fn tokens(route: &Arc<Route>, header: Option<Tokens>, body: &[u8]) -> Result<Option<Tokens>, Refusal> {
     if route.preset.token_pointers.is_empty() {
         return Ok(header);
     }
     let Ok(object) = read_object(body) else { return Ok(header) };
     let found = route.preset.token_pointers.iter().find_map(|pointer| Some((pointer, object.pointer(pointer)?)));
     let Some((pointer, value)) = found else { return Ok(header) };
-    let in_body = match value {
-        Value::String(text) => text.to_string(),
-        Value::Array(items) => match items.as_slice() {
-            [Value::String(text)] => text.to_string(),
-            _ => {
-                return Err(Refusal::malformed(
-                    400,
-                    pointer,
-                    "carts of several tokens are not taken yet: send one token",
-                ));
-            }
-        },
-        _ => return Err(Refusal::malformed(400, pointer, "write the token as a string")),
+    let texts = match value {
+        Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<Vec<_>>>(),
+        value => value.as_str().map(|text| vec![text]),
     };
+    let Some(texts) = texts else {
+        return Err(Refusal::malformed(400, pointer, "write the token as a string, or several as an array of strings"));
+    };
+    let in_body = Tokens::of(pointer, texts.into_iter())?;
     match header {
-        Some(header) if header != in_body => {
+        Some(header) if !header.are_those_of(&in_body) => {
             Err(Refusal::malformed(400, pointer, "the tokens in header and body differ"))
         }
-        _ => Ok(Some(in_body)),
+        header => Ok(header.or(Some(in_body))),
     }
 }

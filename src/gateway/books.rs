@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
+use crate::authority::cart::Cart;
 use crate::authority::execute::{Clearance, Ending, TokenState};
 use crate::authority::{Authority, Call};
 use crate::decide::policy::Mode;
@@ -14,7 +15,6 @@ use crate::ledger::{Answer, Settlement};
 use crate::model::json::read_object;
 use crate::protocol::extract::{self, OrderFacts};
 use crate::protocol::outcome::Outcome;
-use crate::token::verify::Verified;
 
 use super::route::Route;
 use super::wire::{AnswerFault, AnswerHead};
@@ -27,7 +27,6 @@ const TRIES: usize = 5;
 const KEPT: [&str; 4] = ["content-type", "content-encoding", "content-language", "location"];
 
 /// What a request may pass with.
-#[expect(clippy::large_enum_variant, reason = "one for a request, moved a few times")]
 pub enum Ticket {
     /// Judged and reserved: it has to be settled.
     Cleared(Clearance),
@@ -41,7 +40,7 @@ pub struct Books {
     authority: Arc<Authority>,
     call: Call,
     route: Arc<Route>,
-    token: Option<Verified>,
+    cart: Option<Cart>,
     /// Taken when the execution is settled.
     ticket: Mutex<Option<Ticket>>,
     /// True once the entry is written.
@@ -50,14 +49,8 @@ pub struct Books {
 
 impl Books {
     #[must_use]
-    pub fn open(
-        authority: Arc<Authority>,
-        call: Call,
-        route: Arc<Route>,
-        token: Option<Verified>,
-        ticket: Ticket,
-    ) -> Self {
-        Self { authority, call, route, token, ticket: Mutex::new(Some(ticket)), written: AtomicBool::new(false) }
+    pub fn open(authority: Arc<Authority>, call: Call, route: Arc<Route>, cart: Option<Cart>, ticket: Ticket) -> Self {
+        Self { authority, call, route, cart, ticket: Mutex::new(Some(ticket)), written: AtomicBool::new(false) }
     }
 
     pub(super) fn authority(&self) -> &Arc<Authority> {
@@ -71,39 +64,39 @@ impl Books {
     /// Records how it ended, the first time it is called. Says where the token stands, if there
     /// was one to settle.
     pub(super) async fn settle(&self, ending: &Ending, answer: Option<Answer>) -> Option<TokenState> {
-        let Self { authority, call, token, ticket, .. } = self;
+        let Self { authority, call, cart, ticket, .. } = self;
         let ticket = ticket.lock().take();
-        let state = match (ticket, token) {
-            (Some(Ticket::Cleared(clearance)), Some(token)) => {
-                Some(authority.settle(call, token, clearance, ending, answer).await)
+        let state = match (ticket, cart) {
+            (Some(Ticket::Cleared(clearance)), Some(cart)) => {
+                Some(authority.settle(call, cart, clearance, ending, answer).await)
             }
             (Some(_), _) => None,
             (None, _) => return None,
         };
         self.written.store(true, Ordering::Release);
-        authority.observe_order(call, token.as_ref(), ending);
+        authority.observe_order(call, cart.as_ref(), ending);
         state
     }
 }
 
 impl Drop for Books {
     fn drop(&mut self) {
-        let (ticket, token) = (self.ticket.get_mut().take(), self.token.take());
-        let (Some(token), Ok(runtime)) = (token, tokio::runtime::Handle::try_current()) else { return };
+        let (ticket, cart) = (self.ticket.get_mut().take(), self.cart.take());
+        let (Some(cart), Ok(runtime)) = (cart, tokio::runtime::Handle::try_current()) else { return };
         let clearance = match ticket {
             Some(Ticket::Cleared(clearance)) => Some(clearance),
             // Broken off within the entry.
             None if !*self.written.get_mut() && self.call.rules.mode == Mode::Enforce => None,
             Some(Ticket::Unjudged) | None => return,
         };
-        runtime.spawn(write_down(self.authority.clone(), self.call.clone(), token, clearance));
+        runtime.spawn(write_down(self.authority.clone(), self.call.clone(), cart, clearance));
     }
 }
 
 /// Writes the entry of an execution that broke off. Where that breaks off too, what the ledger
 /// knows by then is written.
-async fn write_down(authority: Arc<Authority>, call: Call, token: Verified, clearance: Option<Clearance>) {
-    let unsettled = call.unsettled(&token);
+async fn write_down(authority: Arc<Authority>, call: Call, cart: Cart, clearance: Option<Clearance>) {
+    let unsettled = call.unsettled(&cart);
     let enforced = call.rules.mode == Mode::Enforce;
     if let Some(clearance) = clearance {
         let authority = authority.clone();
@@ -115,14 +108,14 @@ async fn write_down(authority: Arc<Authority>, call: Call, token: Verified, clea
                 order: OrderFacts::default(),
                 client_gone: false,
             };
-            authority.settle(&call, &token, clearance, &ending, None).await
+            authority.settle(&call, &cart, clearance, &ending, None).await
         });
         if settling.await.is_ok() {
             return;
         }
     }
     for _ in 0..if enforced { TRIES } else { 0 } {
-        let (authority, left) = (authority.clone(), vec![unsettled.clone()]);
+        let (authority, left) = (authority.clone(), unsettled.clone());
         if tokio::spawn(async move { authority.recover(left).await }).await.is_ok() {
             return;
         }

@@ -7,9 +7,9 @@ use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
+use crate::authority::cart::Cart;
 use crate::authority::execute::Ending;
 use crate::ledger::Settlement;
-use crate::token::verify::Verified;
 
 use super::Gateway;
 use super::exchange::Outgoing;
@@ -48,17 +48,20 @@ impl Gateway {
 pub(super) fn outgoing(
     request: &RequestHeader,
     ctx: &Context,
-    token: Option<&Verified>,
+    cart: Option<&Cart>,
     body: &Bytes,
 ) -> pingora::Result<Outgoing> {
     let mut head = request.clone();
     remove_hop_by_hop(&mut head);
     head.insert_header("Permyx-Trace", ctx.trace.to_string())?;
     head.insert_header("Permyx-Decision", ctx.decision.label())?;
-    if let Some(token) = token {
-        head.insert_header("Permyx-Agent", token.agent().as_str())?;
-        if let Some(intent) = token.intent() {
-            head.insert_header("Permyx-Intent", intent.hash().to_string())?;
+    if let Some(cart) = cart {
+        head.insert_header("Permyx-Agent", cart.leader().agent().as_str())?;
+        let tokens = cart.tokens();
+        let intents: Vec<_> =
+            tokens.iter().filter_map(|token| token.intent()).map(|intent| intent.hash().to_string()).collect();
+        if !intents.is_empty() {
+            head.insert_header("Permyx-Intent", intents.join(","))?;
         }
     }
     if !body.is_empty() || request.headers.contains_key(CONTENT_LENGTH) {

@@ -5,6 +5,7 @@ use http::HeaderMap;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
+use crate::authority::cart::{Cart, NoCart};
 use crate::authority::execute::Holder;
 use crate::authority::observe::Observed;
 use crate::authority::policies::Policies;
@@ -13,15 +14,13 @@ use crate::authority::{Call, CannotDecide, Passage, Refused, Stage};
 use crate::decide::policy::Mode;
 use crate::decide::{Denial, Facts};
 use crate::detect::AgentSignal;
-use crate::ledger::front::Mark;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::protocol::deny::Refusal;
 use crate::protocol::preset::{Dialect, FactSource, Phase, Tokenless};
-use crate::token::verify::{Presented, Verified};
 
 use super::Gateway;
-use super::body::{NoBody, one_token, readable};
+use super::body::{NoBody, readable, tokens};
 use super::books::{Books, Ticket};
 use super::exchange::Execution;
 use super::facts::NoFacts;
@@ -30,6 +29,7 @@ use super::head;
 use super::look::Retrying;
 use super::route::{Route, Step};
 use super::state::{Context, Decided, Watch};
+use super::tokens::{Tokens, repeated};
 
 /// A request on a guarded route.
 struct Guarded {
@@ -50,7 +50,7 @@ impl Guarded {
     }
 }
 
-/// What became of a token that was presented.
+/// What became of the tokens that were presented.
 enum Judged {
     Pass(Ticket, Decided),
     Refuse(Refused),
@@ -71,14 +71,14 @@ impl Gateway {
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
         let call = self.call(ctx, &step.route, &policies);
-        let commits = step.phase == Some(Phase::Complete) && matches!(looked.token, Ok(Some(_)));
+        let commits = step.phase == Some(Phase::Complete) && matches!(looked.tokens, Ok(Some(_)));
         let (retry, unclear) = match looked.retry {
             Ok(retry) => (retry, None),
             Err(refusal) => (Retrying::default(), Some(refusal).filter(|_| commits)),
         };
         let guarded = Guarded { step, call, retry, signal: looked.signal, oddity: looked.oddity };
-        match looked.token.and_then(|token| unclear.map_or(Ok(token), Err)) {
-            Ok(token) => self.guard(session, ctx, guarded, token).await,
+        match looked.tokens.and_then(|tokens| unclear.map_or(Ok(tokens), Err)) {
+            Ok(tokens) => self.guard(session, ctx, guarded, tokens).await,
             Err(refusal) if guarded.enforced() => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
             Err(refusal) => self.observed_malformed(session, ctx, guarded, &refusal).await,
         }
@@ -115,11 +115,11 @@ impl Gateway {
         session: &mut Session,
         ctx: &mut Context,
         guarded: Guarded,
-        token: Option<String>,
+        tokens: Option<Tokens>,
     ) -> pingora::Result<bool> {
         let writes = !session.req_header().method.is_safe();
-        match (guarded.step.phase, token) {
-            (Some(Phase::Complete), Some(token)) => self.commit(session, ctx, guarded, Some(token)).await,
+        match (guarded.step.phase, tokens) {
+            (Some(Phase::Complete), Some(tokens)) => self.commit(session, ctx, guarded, Some(tokens)).await,
             (Some(Phase::Complete), None) if !guarded.step.route.preset.token_pointers.is_empty() => {
                 self.commit(session, ctx, guarded, None).await
             }
@@ -147,7 +147,7 @@ impl Gateway {
     async fn unrecognised(&self, session: &mut Session, ctx: &mut Context, guarded: Guarded) -> pingora::Result<bool> {
         let denial =
             Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found("unrecognised_request", "a known request");
-        self.deny_or_observe(session, ctx, guarded, denial.into(), None).await
+        self.deny_or_observe(session, ctx, guarded, denial.into()).await
     }
 
     /// In observe mode a malformed token header is recorded and passes.
@@ -159,7 +159,7 @@ impl Gateway {
         refusal: &Refusal,
     ) -> pingora::Result<bool> {
         tracing::debug!(trace = %ctx.trace, member = refusal.member, "token header not usable");
-        self.deny_or_observe(session, ctx, guarded, Denial::of(ReasonCode::InvalidSignature).into(), None).await
+        self.deny_or_observe(session, ctx, guarded, Denial::of(ReasonCode::InvalidSignature).into()).await
     }
 
     async fn deny_or_observe(
@@ -168,13 +168,12 @@ impl Gateway {
         ctx: &mut Context,
         guarded: Guarded,
         refused: Refused,
-        token: Option<&Verified>,
     ) -> pingora::Result<bool> {
         if guarded.enforced() {
-            self.authority.refuse(&guarded.call, token, &refused);
+            self.authority.refuse(&guarded.call, None, &refused);
             return self.refuse(session, ctx, &refused.refusal(), guarded.dialect()).await;
         }
-        let _ = self.authority.observe(&guarded.call, &guarded.observed(token, Some(&refused)));
+        let _ = self.authority.observe(&guarded.call, &guarded.observed(None, Some(&refused)));
         Ok(self.pass_watched(ctx, guarded, Decided::Observed))
     }
 
@@ -190,7 +189,7 @@ impl Gateway {
         let rule = guarded.call.rules.tokenless.unwrap_or(guarded.step.route.preset.tokenless);
         if guarded.enforced() && rule == Tokenless::Require {
             let refused = Denial::of(ReasonCode::NoToken).into();
-            return self.deny_or_observe(session, ctx, guarded, refused, None).await;
+            return self.deny_or_observe(session, ctx, guarded, refused).await;
         }
         let mut decided = Decided::Observed;
         if let Err(cannot) = self.authority.observe(&guarded.call, &guarded.observed(None, None)) {
@@ -219,7 +218,7 @@ impl Gateway {
         session: &mut Session,
         ctx: &mut Context,
         mut guarded: Guarded,
-        header_token: Option<String>,
+        in_header: Option<Tokens>,
     ) -> pingora::Result<bool> {
         let body = match self.body(session, guarded.enforced()).await {
             Ok(body) => body,
@@ -227,7 +226,7 @@ impl Gateway {
                 // Not to be looked at: it passes as it is, and that is recorded.
                 let cause =
                     Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found("body_not_read", "a readable body");
-                let refused = header_token.map(|_| cause.into());
+                let refused = in_header.map(|_| cause.into());
                 let _ = self.authority.observe(&guarded.call, &guarded.observed(None, refused.as_ref()));
                 return Ok(self.pass_watched(ctx, guarded, Decided::Observed));
             }
@@ -235,8 +234,8 @@ impl Gateway {
                 return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
             }
         };
-        let token = match one_token(&guarded.step.route, header_token, &body) {
-            Ok(Some(token)) => token,
+        let presented = match tokens(&guarded.step.route, in_header, &body) {
+            Ok(Some(presented)) => presented,
             Ok(None) => return self.tokenless(session, ctx, guarded, Some(body)).await,
             Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
             Err(_) => return self.tokenless(session, ctx, guarded, Some(body)).await,
@@ -251,14 +250,14 @@ impl Gateway {
         }
         // The request's one instant: read once, when the request is complete and its turn has come.
         guarded.call.now = self.authority.clock.now();
-        let (verified, judged) = self.judge(&guarded, &headers, &token, &body).await;
+        let (cart, judged) = self.judge(&guarded, &headers, &presented, &body).await;
         match judged {
             Judged::Pass(ticket, decided) => {
                 ctx.decision = decided;
-                self.execute(session, ctx, guarded, verified, ticket, body).await
+                self.execute(session, ctx, guarded, cart, ticket, body).await
             }
             Judged::Refuse(refused) => {
-                self.authority.refuse(&guarded.call, verified.as_ref(), &refused);
+                self.authority.refuse(&guarded.call, cart.as_ref(), &refused);
                 match refused {
                     Refused::Second(Second::Answered { first, answer: Some(answer) }) => {
                         self.answer_again(session, ctx, first, answer).await
@@ -270,29 +269,29 @@ impl Gateway {
         }
     }
 
-    /// Judges a presented token. In observe mode everything passes and what enforcement would have
+    /// Judges presented tokens. In observe mode everything passes and what enforcement would have
     /// done is recorded before anything is sent.
     async fn judge(
         &self,
         guarded: &Guarded,
         headers: &HeaderMap,
-        token: &str,
+        presented: &Tokens,
         body: &[u8],
-    ) -> (Option<Verified>, Judged) {
-        let (verified, cleared) = self.clear(guarded, headers, token, body).await;
+    ) -> (Option<Cart>, Judged) {
+        let (cart, cleared) = self.clear(guarded, headers, presented, body).await;
         let judged = match (guarded.call.rules.mode, cleared) {
             (Mode::Enforce, Ok(ticket)) => Judged::Pass(ticket, Decided::Allowed),
             (Mode::Enforce, Err(Judged::Refuse(Refused::Cannot(cannot)))) => match self.authority.outage(&guarded.call)
             {
                 Passage::Closed => Judged::Refuse(Refused::Cannot(cannot)),
                 Passage::Bypass => {
-                    self.authority.bypass(&guarded.call, verified.as_ref(), &cannot);
+                    self.authority.bypass(&guarded.call, cart.as_ref(), &cannot);
                     Judged::Pass(Ticket::Unjudged, Decided::Bypassed)
                 }
             },
             (Mode::Enforce, Err(judged)) => judged,
             (Mode::Observe, Ok(ticket)) => {
-                let _ = self.authority.observe(&guarded.call, &guarded.observed(verified.as_ref(), None));
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), None));
                 Judged::Pass(ticket, Decided::Observed)
             }
             (Mode::Observe, Err(judged)) => {
@@ -302,11 +301,11 @@ impl Gateway {
                         .found("body_malformed", "a strict JSON body")
                         .into(),
                 };
-                let _ = self.authority.observe(&guarded.call, &guarded.observed(verified.as_ref(), Some(&refused)));
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), Some(&refused)));
                 Judged::Pass(Ticket::Unjudged, Decided::Observed)
             }
         };
-        (verified, judged)
+        (cart, judged)
     }
 
     /// verify → screen → facts → decide and reserve. The first value is what was verified, for the
@@ -315,62 +314,61 @@ impl Gateway {
         &self,
         guarded: &Guarded,
         headers: &HeaderMap,
-        token: &str,
+        presented: &Tokens,
         body: &[u8],
-    ) -> (Option<Verified>, Result<Ticket, Judged>) {
+    ) -> (Option<Cart>, Result<Ticket, Judged>) {
+        const MEMBER: &str = "Permyx-Execution-Token";
         let call = &guarded.call;
-        let Ok(presented) = Presented::new(token) else {
+        let Ok(presented) = presented.presented() else {
             let message = "an execution token has at most 4096 bytes";
-            return (None, Err(Judged::Malformed(Refusal::malformed(431, "Permyx-Execution-Token", message))));
+            return (None, Err(Judged::Malformed(Refusal::malformed(431, MEMBER, message))));
         };
-        let mark = self.authority.front.mark(presented);
-        if let Some(known) = self.authority.known_burned(call, mark, guarded.retry.key.as_ref()) {
-            return (Some(known.token), Err(Judged::Refuse(known.refused)));
-        }
-        let (verified, cleared) = match self.authority.verify(presented, call) {
-            Ok(verified) => {
-                let cleared = self.clear_verified(guarded, headers, &verified, body, mark).await;
-                (verified, cleared)
+        let (cart, cleared) = match self.authority.present(call, &presented, guarded.retry.key.as_ref()) {
+            Ok(cart) => {
+                let cleared = self.clear_verified(guarded, headers, &cart, body).await;
+                (cart, cleared)
             }
-            Err((denial, Some(known))) => (*known, Err(Judged::Refuse(denial.into()))),
-            Err((denial, None)) => return (None, Err(Judged::Refuse(denial.into()))),
+            Err(NoCart::Refused(refused, Some(known))) => (*known, Err(Judged::Refuse(refused))),
+            Err(NoCart::Refused(refused, None)) => return (None, Err(Judged::Refuse(refused))),
+            Err(NoCart::Repeated) => return (None, Err(Judged::Malformed(repeated(MEMBER)))),
         };
         let cleared = match cleared {
             // Whatever is said of it now: if it was carried out before, that is what a retry is told.
             Err(Judged::Refuse(refused @ Refused::Denied(_))) => {
                 let request = [guarded.retry.line.as_bytes(), body];
-                let prior = self.authority.retried(call, &verified, &guarded.asked(&request)).await;
+                let prior = self.authority.retried(call, &cart, &guarded.asked(&request)).await;
                 Err(Judged::Refuse(prior.unwrap_or(refused)))
             }
             cleared => cleared,
         };
-        (Some(verified), cleared)
+        (Some(cart), cleared)
     }
 
     async fn clear_verified(
         &self,
         guarded: &Guarded,
         headers: &HeaderMap,
-        verified: &Verified,
+        cart: &Cart,
         body: &[u8],
-        mark: Mark,
     ) -> Result<Ticket, Judged> {
         let call = &guarded.call;
         let refuse = |refused: Refused| Judged::Refuse(refused);
         // An outage may open the gate; to what is revoked it stays shut.
-        let no_session = |cause| match self.authority.unrevoked(call, verified) {
+        let no_session = |cause| match self.authority.unrevoked(call, cart) {
             Ok(()) => refuse(Refused::Cannot(CannotDecide::Session(cause))),
             Err(denial) => refuse(denial.into()),
         };
-        self.authority.screen(call, verified).map_err(|denial| refuse(denial.into()))?;
+        self.authority.screen(call, cart).map_err(|denial| refuse(denial.into()))?;
         if guarded.enforced() {
             readable(&guarded.step.route, headers, body).map_err(Judged::Malformed)?;
         }
         let _reading = match guarded.step.route.preset.source {
             FactSource::Request => None,
             FactSource::Session => {
-                let reading = self.sessions.reading(verified.jti(), self.settings.session_deadline).await;
-                Some(reading.ok_or_else(|| no_session("too_many_reads"))?)
+                let tokens = cart.tokens().sorted_by_key(|token| token.jti());
+                let tokens = tokens.iter().map(|token| token.jti());
+                let reading = self.sessions.reading(tokens, self.settings.session_deadline);
+                Some(reading.await.ok_or_else(|| no_session("too_many_reads"))?)
             }
         };
         let found = self.facts(&guarded.step, headers, body).await;
@@ -381,8 +379,11 @@ impl Gateway {
             Err(NoFacts::Unreachable(cause)) => return Err(no_session(cause)),
         };
         let request = [guarded.retry.line.as_bytes(), body];
-        let asked = Asked { mark: Some(mark), ..guarded.asked(&request) };
-        let clearance = self.authority.clear(call, verified, facts, Holder::Merchant, &asked).await.map_err(refuse)?;
+        let clearance = self
+            .authority
+            .clear(call, cart, facts, Holder::Merchant, &guarded.asked(&request))
+            .await
+            .map_err(refuse)?;
         Ok(Ticket::Cleared(clearance))
     }
 
@@ -391,15 +392,15 @@ impl Gateway {
         session: &mut Session,
         ctx: &mut Context,
         guarded: Guarded,
-        token: Option<Verified>,
+        cart: Option<Cart>,
         ticket: Ticket,
         body: Bytes,
     ) -> pingora::Result<bool> {
         let dialect = guarded.dialect();
         let keeps_answer = guarded.enforced() && guarded.retry.key.is_some();
-        let out = outgoing(session.req_header(), ctx, token.as_ref(), &body);
+        let out = outgoing(session.req_header(), ctx, cart.as_ref(), &body);
         // From here on the reservation is settled, whatever happens.
-        let books = Books::open(self.authority.clone(), guarded.call, guarded.step.route, token, ticket);
+        let books = Books::open(self.authority.clone(), guarded.call, guarded.step.route, cart, ticket);
         let execution =
             Execution { exchange: self.exchange.clone(), books, out: out?, keeps_answer, turn: ctx.turn.take() };
         let parts = execution.start();
@@ -427,11 +428,11 @@ impl Guarded {
     fn asked<'a>(&'a self, request: &'a [&'a [u8]]) -> Asked<'a> {
         let session = self.step.session.as_deref().filter(|_| self.step.route.preset.source == FactSource::Session);
         let session = session.map(crate::sessions::spelled_once);
-        Asked { key: self.retry.key.clone(), request, session, confirmed: self.retry.confirmed, mark: None }
+        Asked { key: self.retry.key.clone(), request, session, confirmed: self.retry.confirmed }
     }
 
-    fn observed<'a>(&self, token: Option<&'a Verified>, would_deny: Option<&'a Refused>) -> Observed<'a> {
-        Observed { token, signal: self.signal, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
+    fn observed<'a>(&self, cart: Option<&'a Cart>, would_deny: Option<&'a Refused>) -> Observed<'a> {
+        Observed { cart, signal: self.signal, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
     }
 }
 

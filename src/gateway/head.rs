@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::model::ids::TraceId;
 use crate::protocol::deny::Refusal;
-use crate::token::TOKEN_MAX;
+
+use super::tokens::Tokens;
 
 /// The request field that carries an execution token.
 pub const TOKEN_HEADER: &str = "permyx-execution-token";
@@ -141,25 +142,23 @@ pub fn confirmed(headers: &HeaderMap) -> Result<Option<TraceId>, Refusal> {
     }
 }
 
-/// The token of the header: none, one text, or a reason why it is not one token.
-pub fn token(headers: &HeaderMap) -> Result<Option<String>, Refusal> {
+/// The tokens of the header: none, those of one field line, or a reason why they are none.
+pub fn tokens(headers: &HeaderMap) -> Result<Option<Tokens>, Refusal> {
+    const MEMBER: &str = "Permyx-Execution-Token";
     let mut fields = headers.get_all(TOKEN_HEADER).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     if fields.next().is_some() {
-        return Err(Refusal::malformed(400, "Permyx-Execution-Token", "send exactly one token header"));
+        return Err(Refusal::malformed(400, MEMBER, "send exactly one token header"));
     }
     let text = field.to_str().unwrap_or_default().trim();
     if text.is_empty() {
-        return Err(Refusal::malformed(400, "Permyx-Execution-Token", "the token header is empty or not ASCII"));
+        return Err(Refusal::malformed(400, MEMBER, "the token header is empty or not ASCII"));
     }
-    if text.contains(',') {
-        let message = "carts of several lines with several tokens are not taken yet: send one token";
-        return Err(Refusal::malformed(400, "Permyx-Execution-Token", message));
+    let tokens = Tokens::of(MEMBER, text.split(',').map(str::trim))?;
+    match tokens.presented() {
+        Ok(_) => Ok(Some(tokens)),
+        Err(_too_long) => Err(Refusal::malformed(431, MEMBER, "an execution token has at most 4096 bytes")),
     }
-    if text.len() > TOKEN_MAX {
-        return Err(Refusal::malformed(431, "Permyx-Execution-Token", "an execution token has at most 4096 bytes"));
-    }
-    Ok(Some(text.to_owned()))
 }
 
 /// Field names as they stood on the wire, before any library joined or dropped one.
@@ -196,6 +195,7 @@ impl<'a> RawNames<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::token::TOKEN_MAX;
     use http::{HeaderName, HeaderValue};
 
     fn headers(lines: &[(&str, &str)]) -> HeaderMap {
@@ -267,17 +267,19 @@ mod tests {
     }
 
     #[test]
-    fn two_tokens_are_none() {
-        assert_eq!(token(&headers(&[])).unwrap(), None);
-        assert_eq!(token(&headers(&[(TOKEN_HEADER, "a.b.c")])).unwrap().as_deref(), Some("a.b.c"));
+    fn tokens_stand_on_one_line() {
+        assert!(tokens(&headers(&[])).unwrap().is_none());
+        for good in ["a.b.c", "a, b"] {
+            assert!(tokens(&headers(&[(TOKEN_HEADER, good)])).unwrap().is_some());
+        }
         for (fields, status) in [
-            (vec![(TOKEN_HEADER, "a"), (TOKEN_HEADER, "a")], 400),
-            (vec![(TOKEN_HEADER, "a,b")], 400),
+            (vec![(TOKEN_HEADER, "a"), (TOKEN_HEADER, "b")], 400),
+            (vec![(TOKEN_HEADER, "a,")], 400),
             (vec![(TOKEN_HEADER, "")], 400),
         ] {
-            assert_eq!(token(&headers(&fields)).unwrap_err().status, status);
+            assert_eq!(tokens(&headers(&fields)).unwrap_err().status, status);
         }
         let long = "x".repeat(TOKEN_MAX + 1);
-        assert_eq!(token(&headers(&[(TOKEN_HEADER, &long)])).unwrap_err().status, 431);
+        assert_eq!(tokens(&headers(&[(TOKEN_HEADER, &long)])).unwrap_err().status, 431);
     }
 }

@@ -13,12 +13,13 @@ use crate::model::ids::TraceId;
 use crate::protocol::deny::Refusal;
 
 use super::route::{Route, Step};
+use super::tokens::Tokens;
 use super::{Gateway, canonical, head};
 
 /// What the head of a request says, before its body is read.
 pub(super) struct Looked {
     pub(super) step: Option<Step>,
-    pub(super) token: Result<Option<String>, Refusal>,
+    pub(super) tokens: Result<Option<Tokens>, Refusal>,
     pub(super) retry: Result<Retrying, Refusal>,
     pub(super) signal: AgentSignal,
     pub(super) oddity: Option<&'static str>,
@@ -78,7 +79,7 @@ impl Gateway {
         let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
         let signal = detect::signal(user_agent, headers.contains_key("signature-agent"));
         let retry = Retrying::read(request, &target.path);
-        Ok(Looked { step, token: head::token(headers), retry, signal, oddity: target.oddity })
+        Ok(Looked { step, tokens: head::tokens(headers), retry, signal, oddity: target.oddity })
     }
 }
 

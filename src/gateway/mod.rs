@@ -15,6 +15,7 @@ mod respond;
 pub mod route;
 pub mod serve;
 mod state;
+mod tokens;
 pub mod upstream;
 pub mod wire;
 

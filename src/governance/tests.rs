@@ -147,8 +147,8 @@ fn another_cart_than_authorised() {
     let mut mismatch = denied(EventKind::ExecutionDenied, 2, 900, ReasonCode::IntentMismatch);
     mismatch.data.rule = Some("intent".into());
     mismatch.data.diff = vec![
-        Diff { actual: "3".into(), authorized: "1".into(), path: "/quantity", kind: "integer" },
-        Diff { actual: "19.90 USD".into(), authorized: "29.90 USD".into(), path: "/price", kind: "money" },
+        Diff { actual: "3".into(), authorized: "1".into(), path: "/quantity".into(), kind: "integer" },
+        Diff { actual: "19.90 USD".into(), authorized: "29.90 USD".into(), path: "/price".into(), kind: "money" },
     ];
     let expected = "\
 Execution   exec_5b0e8a0e-3c58-4f6e-9a41-0c2d0a9b7e11

@@ -148,15 +148,22 @@ impl Event {
         self.data.token_id = Some(jti);
         self
     }
+
+    /// Joins the event to this execution: that of a cart has the name of one of its tokens.
+    #[must_use]
+    pub fn in_execution(mut self, execution: impl Into<Correlation>) -> Self {
+        self.correlation = execution.into();
+        self
+    }
 }
 
 /// One difference between what was authorised and what was found. `path` is a JSON Pointer into
-/// the intent (`/quantity`).
+/// the intent (`/quantity`), or into a cart of several tokens (`/lines/1/quantity`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diff {
     pub actual: Text,
     pub authorized: Text,
-    pub path: &'static str,
+    pub path: Text,
     #[serde(rename = "type")]
     pub kind: &'static str,
 }
@@ -325,7 +332,12 @@ mod tests {
     fn members_are_alphabetical_and_hold_no_fraction() {
         let trace = TraceId::random();
         let mut event = Event::new(EventKind::ExecutionDenied, Timestamp::of_millis(1), trace).of_token(Jti::random());
-        event.data.diff.push(Diff { actual: "3".into(), authorized: "1".into(), path: "/quantity", kind: "integer" });
+        event.data.diff.push(Diff {
+            actual: "3".into(),
+            authorized: "1".into(),
+            path: "/quantity".into(),
+            kind: "integer",
+        });
         event.data.scope = Some(Scope::AgentExec);
         event.data.client_gone = true;
         let mut bytes = Vec::new();

@@ -195,6 +195,13 @@ impl fmt::Debug for TraceId {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Correlation(Uuid);
 
+impl Correlation {
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Uuid::try_parse(text.strip_prefix("exec_")?).ok().map(Self)
+    }
+}
+
 impl From<Jti> for Correlation {
     fn from(jti: Jti) -> Self {
         Self(jti.0)

@@ -10,4 +10,5 @@ pub mod money;
 pub mod reason;
 pub mod revocation;
 pub mod scope;
+pub mod several;
 pub mod time;

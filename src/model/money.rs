@@ -209,6 +209,13 @@ impl Price {
         Self::of_minor(self.minor.checked_mul(i64::from(quantity))?, self.currency)
     }
 
+    /// `self + other`; `None` beyond [`Self::MINOR_MAX`] or in another currency.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Option<Self> {
+        let same = self.currency == other.currency;
+        Self::of_minor(self.minor.checked_add(other.minor)?, self.currency).filter(|_| same)
+    }
+
     /// The amount in major units with exactly the currency's fraction digits: `29.90`, `5000`.
     #[must_use]
     pub fn major(self) -> Major {

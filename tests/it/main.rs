@@ -11,6 +11,9 @@ mod attacks;
 /// `authorize`, and what all calls of the execution API have in common.
 #[cfg(feature = "control-plane")]
 mod authorize;
+/// Several lines, bought with a token each.
+#[cfg(feature = "gateway")]
+mod cart;
 /// The catalog that a merchant puts.
 #[cfg(feature = "control-plane")]
 mod catalog;

@@ -5,11 +5,12 @@ use std::process::Command;
 
 use permyx::decide::policy::Policy;
 use permyx::decide::velocity::Usage;
-use permyx::decide::{Decision, Facts, Listing, Question, decide};
+use permyx::decide::{Bid, Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
 use permyx::model::intent::{Intent, Quantity, sku_hash};
 use permyx::model::money::{Currency, Price};
 use permyx::model::scope::Scope;
+use permyx::model::several::Several;
 use permyx::model::time::Timestamp;
 use permyx::token::issue::{Grant, Lifetime, issue};
 use permyx::token::keys::{KeyRing, SigningKey, key_set};
@@ -171,17 +172,15 @@ fn judge(token: &str, ring: &KeyRing) -> (&'static str, Option<String>) {
     };
     let store = verified.store().clone();
     let question = Question {
-        token: &verified,
+        bids: Several::one(Bid { token: &verified, listing: Listing::NoCatalog, revoked: None }),
         store: &store,
         needs: Scope::AgentExec,
         policy: &Policy::observing(store.clone()),
-        listing: Listing::NoCatalog,
-        revoked: None,
         counted: Usage::default(),
         now: NOW,
     };
     match decide(&question, Facts::NotVisible) {
-        Decision::Allow(permit) => ("VALID", Some(permit.intent().canonical())),
+        Decision::Allow(_) => ("VALID", verified.intent().map(Intent::canonical)),
         Decision::Deny(denial) => (denial.reason.as_str(), None),
     }
 }

@@ -75,6 +75,19 @@ impl Purchase {
     }
 
     pub fn signed_by(&self, key: &SigningKey) -> String {
+        self.signed_for(AGENT, key)
+    }
+
+    pub fn signed_for(&self, agent: &str, key: &SigningKey) -> String {
+        self.signed(agent, Jti::random(), key)
+    }
+
+    /// With this id, which another token may have.
+    pub fn signed_as(&self, jti: Jti, key: &SigningKey) -> String {
+        self.signed(AGENT, jti, key)
+    }
+
+    fn signed(&self, agent: &str, jti: Jti, key: &SigningKey) -> String {
         let intent = Intent {
             store: StoreId::parse(self.store).unwrap(),
             variant: VariantId::parse(self.variant).unwrap(),
@@ -84,9 +97,9 @@ impl Purchase {
         };
         let grant = Grant {
             intent: &intent,
-            agent: &AgentId::parse(AGENT).unwrap(),
+            agent: &AgentId::parse(agent).unwrap(),
             product: None,
-            jti: Jti::random(),
+            jti,
             issued: Clock::system().now().plus_seconds(-self.age_s),
             lifetime: Lifetime::MAX,
         };
@@ -200,6 +213,10 @@ impl Gateway {
         purchase.signed_by(&self.key)
     }
 
+    pub fn sign_for(&self, agent: &str, purchase: &Purchase) -> String {
+        purchase.signed_for(agent, &self.key)
+    }
+
     /// Sends this token with this cart on a connection of its own.
     pub fn post(&self, path: &str, token: &str, cart: &str) -> Answer {
         self.send(&with_token(path, token, cart))
@@ -259,10 +276,10 @@ pub fn kind(event: &Value) -> &str {
 }
 
 /// Ends a program and removes its directory when this process ends, however it ends.
-struct Leash(#[expect(dead_code, reason = "its standard input is held open")] Child);
+pub(super) struct Leash(#[expect(dead_code, reason = "its standard input is held open")] Child);
 
 impl Leash {
-    fn new(pid: u32, dir: &TempDir) -> Self {
+    pub(super) fn new(pid: u32, dir: &TempDir) -> Self {
         let script = "cat >/dev/null; kill -9 \"$1\"; rm -r \"$2\"";
         let mut shell = Command::new("sh");
         shell.args(["-c", script, "leash", &pid.to_string()]).arg(dir.path());

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::dir::TempDir;
+use super::gateway::Leash;
 
 /// Between two looks at whether it listens.
 const POLL: Duration = Duration::from_millis(5);
@@ -22,6 +23,13 @@ impl Redis {
         let dir = TempDir::new();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         Self { child: serve(&dir, address), address, dir }
+    }
+
+    /// As long as this process lives: for a server that many tests share, which is never dropped.
+    pub fn shared(self) -> &'static Self {
+        let leash = Leash::new(self.child.id(), &self.dir);
+        let (redis, _) = Box::leak(Box::new((self, leash)));
+        redis
     }
 
     pub fn address(&self) -> SocketAddr {

@@ -12,11 +12,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use permyx::decide::policy::Policy;
 use permyx::decide::velocity::Usage;
-use permyx::decide::{Decision, Facts, Listing, Question, decide};
+use permyx::decide::{Bid, Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
 use permyx::model::intent::{Intent, Quantity};
 use permyx::model::money::Price;
 use permyx::model::scope::Scope;
+use permyx::model::several::Several;
 use permyx::model::time::Timestamp;
 use permyx::protocol::extract::{CheckoutFacts, Fact, Line};
 use permyx::token::issue::{Grant, Lifetime, issue};
@@ -189,12 +190,10 @@ pub fn answer_in(store: &str, token: &str, now: Timestamp) -> &'static str {
     let store = StoreId::parse(store).unwrap();
     let policy = Policy::observing(store.clone());
     let question = Question {
-        token: &verified,
+        bids: Several::one(Bid { token: &verified, listing: Listing::NoCatalog, revoked: None }),
         store: &store,
         needs: Scope::AgentExec,
         policy: &policy,
-        listing: Listing::NoCatalog,
-        revoked: None,
         counted: Usage::default(),
         now,
     };

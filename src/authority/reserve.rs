@@ -1,0 +1,167 @@
+//! The reservations of a cart: taken one after the other in the order of the tokens' ids, and ended
+//! together. Two carts with a token in common cannot wait for each other: nobody waits.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::task::Poll;
+
+use crate::clock::Monotonic;
+use crate::decide::policy::Mode;
+use crate::decide::velocity::Limits;
+use crate::decide::{self, Permit};
+use crate::ledger::retry::Again;
+use crate::ledger::{
+    Answer, Claim, Ledger, LedgerError, Reservation, Reserve, Retry, Settlement, Spent, Standing, State,
+};
+use crate::model::ids::Jti;
+use crate::model::several::Several;
+
+use super::cart::{Cart, Held};
+use super::retry::{Asked, Second};
+use super::{Authority, Call, Passage, Refused};
+
+/// How the ledger took the end of a reservation.
+pub(super) type Settled = (Jti, Result<Standing, LedgerError>);
+
+impl Authority {
+    /// Reserves all tokens, or none: where one is refused, those before it go back. The first one
+    /// stands for the whole order: it alone has its purpose and is counted, so that nothing is
+    /// counted twice and its release gives everything back.
+    pub(super) async fn reserve(
+        &self,
+        call: &Call,
+        cart: &Cart,
+        permit: &Permit,
+        asked: &Asked<'_>,
+    ) -> Result<Several<Reservation>, Refused> {
+        // In observe mode nothing is refused, so nothing may use up what enforcement counts.
+        let enforced = call.rules.mode == Mode::Enforce;
+        let (turns, retry) = (cart.in_turn(), asked.retry(call, cart));
+        let order = Claim {
+            purpose: asked.purpose(call, permit.agent()).filter(|_| enforced),
+            confirmed: asked.confirmed,
+            limits: if enforced { permit.limits() } else { Limits::default() },
+            amount: permit.amount(),
+            ..self.claim(call, turns.first(), permit, retry)
+        };
+        let mut taken = Several::one(self.take(call, turns.first(), permit, order).await?);
+        for held in turns.more() {
+            match self.take(call, held, permit, self.claim(call, held, permit, retry)).await {
+                Ok(reservation) => taken.push(reservation),
+                Err(refused) => {
+                    let how = if matches!(refused, Refused::Cannot(_)) {
+                        self.if_unanswered(call)
+                    } else {
+                        Settlement::Released
+                    };
+                    self.end(call, taken, how, None).await;
+                    return Err(refused);
+                }
+            }
+        }
+        Ok(taken)
+    }
+
+    fn claim(&self, call: &Call, held: &Held, permit: &Permit, retry: Option<Retry>) -> Claim {
+        Claim {
+            slot: call.slot(&held.token),
+            trace: call.trace,
+            issued: held.token.issued(),
+            agent: permit.agent().clone(),
+            retry,
+            purpose: None,
+            confirmed: None,
+            limits: Limits::default(),
+            amount: 0,
+            if_unanswered: self.if_unanswered(call),
+        }
+    }
+
+    /// A call that passes unjudged all the same executes something nobody can tell of.
+    fn if_unanswered(&self, call: &Call) -> Settlement {
+        match self.outage(call) {
+            Passage::Closed => Settlement::Released,
+            Passage::Bypass => Settlement::Indeterminate,
+        }
+    }
+
+    async fn take(&self, call: &Call, held: &Held, permit: &Permit, claim: Claim) -> Result<Reservation, Refused> {
+        let (slot, retry) = (claim.slot.clone(), claim.retry);
+        let started = self.clock.monotonic();
+        let found = self.ledger.reserve(claim).await;
+        self.count_reserve(&found, started);
+        match found? {
+            Reserve::First(reservation) => Ok(reservation),
+            Reserve::Known(entry) => {
+                if (entry.state, call.rules.mode) == (State::Spent(Spent::Burned), Mode::Enforce) {
+                    self.front.remember(held.mark, &held.token, entry.first);
+                }
+                Err(match self.second(&slot, Again::of(&entry, retry.as_ref())).await {
+                    Refused::Denied(denial) => denial.about(&held.token).into(),
+                    other => other,
+                })
+            }
+            Reserve::Busy(busy) => Err(Refused::Busy(Second::from(busy))),
+            Reserve::Exceeded(exceeded) => Err(decide::over_limit(exceeded, permit, &call.policy).into()),
+        }
+    }
+
+    /// Settles all reservations in one way. The answer is kept with the first: a retry asks there.
+    pub(super) async fn end(
+        &self,
+        call: &Call,
+        reservations: Several<Reservation>,
+        how: Settlement,
+        answer: Option<Answer>,
+    ) -> Several<Settled> {
+        let (first, more) = reservations.split();
+        let mut ended = Several::one(self.end_one(call, first, how, answer).await);
+        let more = more.into_iter().map(|reservation| Box::pin(self.end_one(call, reservation, how, None)));
+        for settled in together(more.collect()).await {
+            ended.push(settled);
+        }
+        ended
+    }
+
+    async fn end_one(&self, call: &Call, reservation: Reservation, how: Settlement, answer: Option<Answer>) -> Settled {
+        let jti = reservation.slot().jti;
+        let settled = self.ledger.settle(reservation, how, answer).await;
+        let labels = [self.ledger.backend(), "settle", how.as_str()];
+        self.metrics.ledger_operations.with_label_values(&labels).inc();
+        if let Err(error) = &settled {
+            tracing::error!(trace = %call.trace, %error, settlement = how.as_str(), "settlement not in the ledger");
+        }
+        (jti, settled)
+    }
+
+    fn count_reserve(&self, found: &Result<Reserve, LedgerError>, started: Monotonic) {
+        let backend = self.ledger.backend();
+        let result = match found {
+            Ok(Reserve::First(_)) => "first",
+            Ok(Reserve::Known(_)) => "known",
+            Ok(Reserve::Busy(_)) => "busy",
+            Ok(Reserve::Exceeded(_)) => "exceeded",
+            Err(_) => "error",
+        };
+        self.metrics.ledger_operations.with_label_values(&[backend, "reserve", result]).inc();
+        let seconds = self.clock.monotonic().seconds_since(started);
+        self.metrics.ledger_duration.with_label_values(&[backend, "reserve"]).observe(seconds);
+    }
+}
+
+/// Waits for all of them at once: a ledger that does not answer is waited for once.
+async fn together<F: Future + Unpin>(mut waiting: Vec<F>) -> Vec<F::Output> {
+    let mut done = Vec::with_capacity(waiting.len());
+    poll_fn(|context| {
+        waiting.retain_mut(|future| match Pin::new(future).poll(context) {
+            Poll::Ready(output) => {
+                done.push(output);
+                false
+            }
+            Poll::Pending => true,
+        });
+        if waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    done
+}
