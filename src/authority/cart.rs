@@ -120,6 +120,7 @@ impl Refused {
         match self {
             Self::Denied(denial) => denial.token,
             Self::Second(_) | Self::Busy(_) | Self::Cannot(_) => None,
+            Self::Spoiled(refused, _) => refused.token(),
         }
     }
 

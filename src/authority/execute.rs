@@ -15,6 +15,7 @@ use crate::protocol::extract::OrderFacts;
 use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::cart::{Cart, Held};
+use super::reserve::Settled;
 use super::retry::Asked;
 use super::{Authority, Call, Refused};
 
@@ -70,12 +71,13 @@ impl TokenState {
         }
     }
 
-    const fn is_worse_than(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Unused, _) | (Self::Spent(_), Self::Spent(_) | Self::Reserved) => false,
-            (Self::Spent(_), Self::Unused) => true,
-            (Self::Reserved, other) => !matches!(other, Self::Reserved),
-        }
+    /// Of several tokens, where the one stands that is worst off.
+    pub(super) fn worst(ended: &Several<Settled>) -> Self {
+        let states = ended.iter().map(|(_, settled)| Self::from(*settled));
+        states.fold(Self::Unused, |worst, state| match (worst, state) {
+            (Self::Reserved, _) | (_, Self::Unused) | (Self::Spent(_), Self::Spent(_)) => worst,
+            (Self::Unused | Self::Spent(_), state) => state,
+        })
     }
 }
 
@@ -142,21 +144,16 @@ impl Authority {
     ) -> TokenState {
         let ended = self.end(call, clearance.reservations, ending.settlement, answer).await;
         self.count_settlement(call, ending.settlement, ended.count());
-        let mut worst = TokenState::Unused;
         for &(jti, settled) in ended.iter() {
             if call.rules.mode == Mode::Enforce {
                 self.record(&settled_event(call, cart, jti, ending, settled).at(self.clock.now()));
             }
-            let state = TokenState::from(settled);
-            if state.is_worse_than(worst) {
-                worst = state;
-            }
-            if (state, call.rules.mode) == (TokenState::Spent(Spent::Burned), Mode::Enforce) {
+            if (settled, call.rules.mode) == (Ok(Standing::Spent(Spent::Burned)), Mode::Enforce) {
                 let Held { token, mark } = cart.held(jti);
                 self.front.remember(*mark, token, call.trace);
             }
         }
-        worst
+        TokenState::worst(&ended)
     }
 
     /// The decision record of a refusal that stands (enforce), with its counters.

@@ -39,6 +39,7 @@ use crate::token::keys::KeyRing;
 use crate::token::verify::Verified;
 
 use cart::Cart;
+use execute::TokenState;
 use policies::PolicyBook;
 use retry::Second;
 
@@ -135,6 +136,8 @@ pub enum Refused {
     /// Another call with another token has the same purpose; this token is unused.
     Busy(Second),
     Cannot(CannotDecide),
+    /// One token of a cart is refused, and another that was reserved before it could not be given back.
+    Spoiled(Box<Self>, TokenState),
 }
 
 impl From<Denial> for Refused {
@@ -168,6 +171,7 @@ impl Refused {
                 Code::Fault(Fault::OutcomeUnknown)
             }
             Self::Cannot(cannot) => Code::Fault(cannot.fault()),
+            Self::Spoiled(refused, _) => refused.code(),
         }
     }
 
@@ -187,6 +191,7 @@ impl Refused {
             Self::Second(second) => second.refusal(plain),
             Self::Busy(second) => Refusal { token_state: Some("unused"), ..second.refusal(plain) },
             Self::Cannot(cannot) => Refusal { retry_after_s: Some(cannot.retry_after_s()), ..plain },
+            Self::Spoiled(refused, state) => Refusal { token_state: Some(state.as_str()), ..refused.refusal() },
         }
     }
 }
@@ -293,6 +298,10 @@ impl Call {
             }
             Refused::Second(second) | Refused::Busy(second) => event.data.cause = Some(second.told().into()),
             Refused::Cannot(cannot) => event.data.cause = Some(format!("{}: {cannot}", cannot.fault()).into()),
+            Refused::Spoiled(refused, state) => {
+                event = self.refused_event(cart, refused);
+                event.data.cause = Some(format!("another token of the cart is {}", state.as_str()).into());
+            }
         }
         event
     }

@@ -17,6 +17,7 @@ use crate::model::ids::Jti;
 use crate::model::several::Several;
 
 use super::cart::{Cart, Held};
+use super::execute::TokenState;
 use super::retry::{Asked, Second};
 use super::{Authority, Call, Passage, Refused};
 
@@ -48,18 +49,23 @@ impl Authority {
         for held in turns.more() {
             match self.take(call, held, permit, self.claim(call, held, permit, retry)).await {
                 Ok(reservation) => taken.push(reservation),
-                Err(refused) => {
-                    let how = if matches!(refused, Refused::Cannot(_)) {
-                        self.if_unanswered(call)
-                    } else {
-                        Settlement::Released
-                    };
-                    self.end(call, taken, how, None).await;
-                    return Err(refused);
-                }
+                Err(refused) => return Err(self.none_of(call, taken, refused).await),
             }
         }
         Ok(taken)
+    }
+
+    /// Gives back what was taken before a token was refused. What does not go back is told, but not
+    /// of a ledger that says nothing of either.
+    async fn none_of(&self, call: &Call, taken: Several<Reservation>, refused: Refused) -> Refused {
+        if let Refused::Cannot(_) = refused {
+            self.end(call, taken, self.if_unanswered(call), None).await;
+            return refused;
+        }
+        match TokenState::worst(&self.end(call, taken, Settlement::Released, None).await) {
+            TokenState::Unused => refused,
+            state => Refused::Spoiled(Box::new(refused), state),
+        }
     }
 
     fn claim(&self, call: &Call, held: &Held, permit: &Permit, retry: Option<Retry>) -> Claim {
@@ -164,4 +170,27 @@ async fn together<F: Future + Unpin>(mut waiting: Vec<F>) -> Vec<F::Output> {
     })
     .await;
     done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decide::Denial;
+    use crate::model::reason::ReasonCode;
+
+    /// A promise that cannot be kept is not made: a refusal uses no token up, or says so.
+    #[test]
+    fn the_token_that_is_worst_off_is_told() {
+        let settled = |settled| (Jti::random(), settled);
+        let unused = || settled(Ok(Standing::Unused));
+        let spent = || settled(Ok(Standing::Spent(Spent::Unexecuted)));
+        let lost = || settled(Err(LedgerError::Lost));
+        let worst = |ended: Vec<Settled>| TokenState::worst(&Several::of(ended).unwrap()).as_str();
+        assert_eq!(worst(vec![unused(), unused()]), "unused");
+        assert_eq!(worst(vec![unused(), spent(), unused()]), "spent_unexecuted");
+        assert_eq!(worst(vec![lost(), spent(), unused()]), "reserved");
+        let replay = Refused::from(Denial::of(ReasonCode::ReplayDetected));
+        let spoiled = Refused::Spoiled(Box::new(replay), TokenState::Spent(Spent::Unexecuted)).refusal();
+        assert_eq!((spoiled.code.as_str(), spoiled.token_state), ("REPLAY_DETECTED", Some("spent_unexecuted")));
+    }
 }
