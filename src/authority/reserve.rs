@@ -155,21 +155,20 @@ impl Authority {
     }
 }
 
-/// Waits for all of them at once: a ledger that does not answer is waited for once.
-async fn together<F: Future + Unpin>(mut waiting: Vec<F>) -> Vec<F::Output> {
-    let mut done = Vec::with_capacity(waiting.len());
+/// Waits for all of them at once: a ledger that does not answer is waited for once. What they give
+/// stands in their order.
+async fn together<F: Future + Unpin>(futures: Vec<F>) -> Vec<F::Output> {
+    let mut all: Vec<(F, Option<F::Output>)> = futures.into_iter().map(|future| (future, None)).collect();
     poll_fn(|context| {
-        waiting.retain_mut(|future| match Pin::new(future).poll(context) {
-            Poll::Ready(output) => {
-                done.push(output);
-                false
+        for (future, output) in all.iter_mut().filter(|(_, output)| output.is_none()) {
+            if let Poll::Ready(ready) = Pin::new(future).poll(context) {
+                *output = Some(ready);
             }
-            Poll::Pending => true,
-        });
-        if waiting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        }
+        if all.iter().all(|(_, output)| output.is_some()) { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
-    done
+    all.into_iter().filter_map(|(_, output)| output).collect()
 }
 
 #[cfg(test)]
@@ -177,6 +176,20 @@ mod tests {
     use super::*;
     use crate::decide::Denial;
     use crate::model::reason::ReasonCode;
+
+    /// The last of them is ready first.
+    #[tokio::test]
+    async fn those_that_are_waited_for_together_stay_in_order() {
+        let slow = |turns: usize| async move {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+            turns
+        };
+        let three = [3, 2, 0].map(|turns| Box::pin(slow(turns)));
+        assert_eq!(together(three.into()).await, [3, 2, 0]);
+        assert_eq!(together(Vec::<std::future::Ready<()>>::new()).await, []);
+    }
 
     /// A promise that cannot be kept is not made: a refusal uses no token up, or says so.
     #[test]
