@@ -153,8 +153,15 @@ impl Denial {
 
 /// Of several refusals the first in the order of reasons is told, and whose it is.
 fn each<'a>(verdicts: impl Iterator<Item = (&'a Verified, Result<(), Denial>)>) -> Result<(), Denial> {
-    let refused = verdicts.filter_map(|(token, verdict)| Some(verdict.err()?.about(token)));
-    refused.min_by_key(|denial| denial.reason).map_or(Ok(()), Err)
+    let mut told: Result<(), Denial> = Ok(());
+    for (token, verdict) in verdicts {
+        if let Err(denial) = verdict
+            && told.as_ref().err().is_none_or(|earlier| denial.reason < earlier.reason)
+        {
+            told = Err(denial.about(token));
+        }
+    }
+    told
 }
 
 /// The judgements that need no facts of the cart and come before those that do. Asked before a
