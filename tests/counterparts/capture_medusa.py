@@ -5,9 +5,10 @@ import sys
 
 import capture
 
-ADDRESS = {"first_name": "Ada", "last_name": "Buyer", "address_1": "1 Test Street", "city": "London", "postal_code": "N1 1AA"}
-FIELDS = "?fields=id,currency_code,completed_at,total,subtotal,tax_total,items.variant_id,items.variant_sku,items.quantity," \
-         "items.unit_price,items.is_tax_inclusive,items.total"
+ADDRESS = {"first_name": "Ada", "last_name": "Buyer", "address_1": "1 Test Street", "city": "London",
+           "postal_code": "N1 1AA"}
+FIELDS = "?fields=id,currency_code,completed_at,total,subtotal,tax_total,items.variant_id,items.variant_sku," \
+         "items.quantity,items.unit_price,items.is_tax_inclusive,items.total"
 
 
 class Store:
@@ -151,15 +152,20 @@ def ucp(shop, facts):
     item = {"item": {"id": facts["variants"]["MUG-BLUE"]}, "quantity": 2}
     address = {"street_address": "1 Test Street", "address_locality": "London", "address_country": "GB",
                "postal_code": "N1 1AA", "first_name": "Ada", "last_name": "Buyer"}
-    made = say("POST", "/ucp/checkout-sessions", {"line_items": [item], "buyer": buyer, "shipping_address": address,
-                                                   "context": {"address_country": "GB", "currency": "usd"}}, "create")
-    session = "/ucp/checkout-sessions/" + json.loads(made[2])["id"]
+    asked = {"line_items": [item], "buyer": buyer, "shipping_address": address,
+             "context": {"address_country": "GB", "currency": "usd"}}
+    session = "/ucp/checkout-sessions/" + json.loads(say("POST", "/ucp/checkout-sessions", asked, "create")[2])["id"]
     say("GET", session, None, "read-before-commit")
     credential = {"type": "token", "token": "t", "authorization": "t"}
     pay = {"payment": {"instruments": [{"id": "i1", "handler_id": "card", "type": "card", "credential": credential}]}}
     say("POST", session + "/complete", pay, "commit")
     say("POST", session + "/complete", pay, "commit-again")
-    say("GET", session, None, "read-after-commit")
+    say("GET", session, None, "read-after-commit-has-no-order")
+    declined = json.loads(say("POST", "/ucp/checkout-sessions", asked)[2])["id"]
+    card = Store(shop, facts, "net", ["nothing"])
+    card.id = declined
+    card.choose_payment(outcome="declined")
+    say("POST", f"/ucp/checkout-sessions/{declined}/complete", pay, "commit-card-declined")
 
 
 if __name__ == "__main__":

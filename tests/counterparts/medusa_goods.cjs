@@ -29,7 +29,8 @@ async function shipping(container, channel) {
     [Modules.FULFILLMENT]: { fulfillment_provider_id: 'manual_manual' },
   });
   await run(container, flows.linkSalesChannelsToStockLocationWorkflow, { id: place.id, add: [channel.id] });
-  const [profile] = await run(container, flows.createShippingProfilesWorkflow, { data: [{ name: 'Default', type: 'default' }] });
+  const kinds = { data: [{ name: 'Default', type: 'default' }] };
+  const [profile] = await run(container, flows.createShippingProfilesWorkflow, kinds);
   const set = await fulfillment.createFulfillmentSets({
     name: 'Post', type: 'shipping',
     service_zones: [{ name: 'Europe', geo_zones: ['gb', 'de'].map((country_code) => ({ country_code, type: 'country' })) }],

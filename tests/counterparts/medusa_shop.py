@@ -46,17 +46,20 @@ def postgres(data):
         subprocess.run(["chown", "-R", "postgres:postgres", data], check=True)
     new = not os.path.exists(os.path.join(data, "PG_VERSION"))
     if new:
-        subprocess.run([*unprivileged(), os.path.join(tools, "initdb"), "-D", data, "-U", "shop", "-A", "trust", "-E", "UTF8",
-                        "--no-locale", "--no-sync"], check=True, stdout=sys.stderr)
-    server = subprocess.Popen([*unprivileged(), os.path.join(tools, "postgres"), "-D", data, "-p", str(port), "-k", data,
-                               "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "log_min_messages=fatal"],
-                              stdin=subprocess.DEVNULL)
+        choices = ["-U", "shop", "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]
+        subprocess.run([*unprivileged(), os.path.join(tools, "initdb"), "-D", data, *choices], check=True, stdout=sys.stderr)
+    settings = ["listen_addresses=127.0.0.1", "fsync=off", "log_min_messages=fatal"]
+    server = subprocess.Popen(
+        [*unprivileged(), os.path.join(tools, "postgres"), "-D", data, "-p", str(port), "-k", data,
+         *[word for setting in settings for word in ("-c", setting)]], stdin=subprocess.DEVNULL)
     here = ["-h", "127.0.0.1", "-p", str(port), "-U", "shop"]
     ready = [os.path.join(tools, "pg_isready"), "-q", "-d", "postgres", *here]
     try:
         for _ in range(300):
             if subprocess.run(ready).returncode == 0:
                 break
+            if server.poll() is not None:
+                sys.exit("PostgreSQL ended at once")
             time.sleep(0.1)
         if new:
             subprocess.run([os.path.join(tools, "createdb"), *here, "shop"], check=True)
