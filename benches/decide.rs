@@ -10,12 +10,12 @@ use permyx::decide::policy::Policy;
 use permyx::decide::velocity::Usage;
 use permyx::decide::{Bid, Decision, Facts, Listing, Question, decide};
 use permyx::model::ids::StoreId;
-use permyx::model::json::read_object;
+use permyx::model::json::{Value, read_object};
 use permyx::model::revocation::{Kind, Note, RECORDS_MAX, Revocation, Revocations, Subject};
 use permyx::model::scope::Scope;
 use permyx::model::several::Several;
 use permyx::protocol::extract::{self, CheckoutFacts};
-use permyx::protocol::preset::{Preset, built_in};
+use permyx::protocol::preset::{Basis, Preset, built_in};
 use permyx::token::keys::{KeyRing, SigningKey, key_set};
 use permyx::token::verify::{Presented, verify};
 
@@ -24,7 +24,7 @@ use support::NOW;
 const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
 
 fn facts(preset: &Preset, cart: &str) -> CheckoutFacts {
-    extract::facts(preset, &read_object(cart.as_bytes()).unwrap()).unwrap()
+    extract::facts(preset, &Value::Object(read_object(cart.as_bytes()).unwrap()), Basis::Net).unwrap()
 }
 
 fn judgements(c: &mut Criterion) {

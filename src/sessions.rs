@@ -8,6 +8,7 @@ use moka::sync::Cache;
 use tokio::sync::{Mutex, OwnedMutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::model::ids::Jti;
+use crate::model::percent;
 
 /// Sessions and tokens that are remembered at once. Beyond it the longest unused is forgotten:
 /// its next request no longer waits for the one before, which costs order, never a burn.
@@ -54,9 +55,9 @@ impl Default for Sessions {
 }
 
 impl Sessions {
-    /// Waits for the session's turn, at most `patience`.
+    /// Waits for the session's turn, at most `patience`. `gid%3A1` and `gid:1` are one session.
     pub async fn turn(&self, route: &str, session: &str, patience: Duration) -> Option<Turn> {
-        let turn = self.turns.get_with(format!("{route} {}", spelled_once(session)), Arc::default);
+        let turn = self.turns.get_with(format!("{route} {}", percent::decoded(session)), Arc::default);
         tokio::time::timeout(patience, turn.lock_owned()).await.ok().map(Turn)
     }
 
@@ -72,20 +73,6 @@ impl Sessions {
         };
         tokio::time::timeout(patience, all).await.ok()?
     }
-}
-
-/// `gid%3A1` and `gid:1` are one session to the merchant, and so here.
-#[must_use]
-pub fn spelled_once(session: &str) -> String {
-    let mut bytes = Vec::with_capacity(session.len());
-    let mut rest = session.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let escaped = (byte == b'%').then(|| after.get(..2)).flatten();
-        let escaped = escaped.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok());
-        bytes.push(escaped.unwrap_or(byte));
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::model::ids::{AgentId, Jti};
 use crate::model::reason::ReasonCode;
 use crate::model::revocation::Kind;
 use crate::model::several::Several;
-use crate::protocol::extract::OrderFacts;
+use crate::protocol::order::OrderFacts;
 use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::cart::{Cart, Held};

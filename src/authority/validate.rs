@@ -3,7 +3,7 @@
 use crate::decide::Facts;
 use crate::ledger::Settlement;
 use crate::model::ids::TraceId;
-use crate::protocol::extract::OrderFacts;
+use crate::protocol::order::OrderFacts;
 use crate::token::verify::Presented;
 
 use super::cart::Cart;

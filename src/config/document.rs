@@ -65,7 +65,7 @@ struct RouteDoc {
     hosts: Vec<String>,
     /// Path prefix, like `/checkout`.
     path: At<String>,
-    /// `oneshot-json` or `ucp`.
+    /// Names the checkout protocol: one of `permyx preset list`.
     preset: At<String>,
     store: At<String>,
     /// `http://host:port` of the merchant.

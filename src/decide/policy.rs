@@ -8,7 +8,7 @@ use crate::model::document::{self, At, Problem};
 use crate::model::ids::{StoreId, VariantId};
 use crate::model::intent::{Quantity, Sha256};
 use crate::model::money::{Currency, Price};
-use crate::protocol::preset::Tokenless;
+use crate::protocol::preset::{Basis, Tokenless};
 use crate::token::issue::Lifetime;
 
 use super::velocity::Limits;
@@ -54,6 +54,7 @@ pub struct Policy {
     base: RouteRules,
     routes: BTreeMap<String, RouteRules>,
     currency: Option<Currency>,
+    price_basis: Basis,
     max_cart_value: Option<Price>,
     max_item_price: Option<Price>,
     max_quantity: Option<u32>,
@@ -85,6 +86,7 @@ impl Policy {
             base,
             routes: BTreeMap::new(),
             currency: None,
+            price_basis: Basis::default(),
             max_cart_value: None,
             max_item_price: None,
             max_quantity: None,
@@ -132,6 +134,12 @@ impl Policy {
     #[must_use]
     pub fn token_lifetime(&self) -> Lifetime {
         self.token_lifetime
+    }
+
+    /// Whether the unit prices of tokens and of the catalog are with tax.
+    #[must_use]
+    pub fn price_basis(&self) -> Basis {
+        self.price_basis
     }
 
     /// The only currency that is sold in; there is one wherever money is limited.
@@ -208,6 +216,8 @@ pub struct PolicyDoc {
     on_unavailable: OnUnavailable,
     /// The only currency that is sold in.
     currency: Option<At<String>>,
+    /// Whether unit prices are without tax (`net`, the default) or with it (`gross`).
+    price_basis: Basis,
     limits: LimitsDoc,
     velocity: VelocityDoc,
     catalog: CatalogDoc,
@@ -283,6 +293,7 @@ impl PolicyDoc {
             base,
             routes: self.routes.into_iter().map(|(name, route)| (name, route.over(base))).collect(),
             currency,
+            price_basis: self.price_basis,
             max_cart_value: limits.max_cart_value,
             max_item_price: limits.max_item_price,
             max_quantity: limits.max_quantity,

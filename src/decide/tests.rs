@@ -52,7 +52,7 @@ fn cart(quantity: i64, minor: i64) -> CheckoutFacts {
         price: Fact::Stated(usd(minor)),
         currency: Fact::Stated(Currency::parse("USD").unwrap()),
     };
-    CheckoutFacts { lines: vec![line] }
+    CheckoutFacts { lines: vec![line], total: Fact::NotBound }
 }
 
 fn policy(rest: &str) -> Policy {

@@ -1,18 +1,22 @@
-//! The body of a commit: read whole within bounds, one strict JSON object, its tokens.
+//! The body of a commit: read whole within bounds, decoded to be looked at, one strict document, one
+//! token. What is sent on is the body as it came.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
 use pingora::proxy::Session;
 
-use crate::model::json::{Value, read_object};
+use crate::model::json::{Object, Value, read_object};
+use crate::protocol::coding::{Undecodable, decoded};
 use crate::protocol::deny::Refusal;
+use crate::protocol::form::read_form;
+use crate::protocol::media::{Form, Media};
 use crate::protocol::preset::FactSource;
 
 use super::Gateway;
-use super::route::Route;
+use super::route::{Route, Step};
 use super::tokens::Tokens;
 
 /// Why there is no body to look at.
@@ -64,45 +68,49 @@ fn cut_off() -> Refusal {
     Refusal::malformed(400, "body", "the body ended before its announced length, or its framing is not valid")
 }
 
-/// Content type and coding that a judged body must have.
-pub(super) fn readable(route: &Route, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
-    if body.trim_ascii().is_empty() && route.preset.source == FactSource::Session {
-        return Ok(());
+/// The body of a step as it is read: one strict document, written as the preset has it.
+pub(super) fn document<'b>(step: &Step, plain: &'b [u8]) -> Result<Value<'b>, Refusal> {
+    let preset = &step.route.preset;
+    if plain.trim_ascii().is_empty() && preset.source == FactSource::Session {
+        return Ok(Value::Object(Object::default()));
     }
-    let only = |name: http::HeaderName| {
-        let mut values = headers.get_all(&name).iter();
-        let first = values.next().map(|value| value.to_str().unwrap_or_default().to_ascii_lowercase());
-        (first, values.next().is_some())
+    if step.media.form != Some(preset.form) {
+        let message = format!("send one Content-Type, `{}`", preset.form.media_type());
+        return Err(Refusal::malformed(415, "Content-Type", message));
+    }
+    let object = match preset.form {
+        Form::Json => read_object(plain).map_err(|error| {
+            Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"))
+        })?,
+        Form::Form => read_form(plain)
+            .map_err(|error| Refusal::malformed(400, "body", format!("send one strict form: {error}")))?,
     };
-    let json = |kind: &str| {
-        let (media, parameters) = kind.split_once(';').unwrap_or((kind, ""));
-        let charset = parameters.trim().strip_prefix("charset=").map(|set| set.trim_matches('"'));
-        media.trim() == "application/json" && (parameters.trim().is_empty() || charset == Some("utf-8"))
-    };
-    match only(http::header::CONTENT_TYPE) {
-        (Some(kind), false) if json(&kind) => {}
-        _ => return Err(Refusal::malformed(415, "Content-Type", "send one Content-Type, `application/json`")),
-    }
-    match only(http::header::CONTENT_ENCODING) {
-        (None, _) => {}
-        (Some(coding), false) if coding == "identity" => {}
-        _ => return Err(Refusal::malformed(415, "Content-Encoding", "send the body without a content coding")),
-    }
-    let refused = |error| Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"));
-    let object = read_object(body).map_err(refused)?;
     if object.has_case_twins() {
         return Err(Refusal::malformed(400, "body", "two names of one object differ in nothing but case"));
     }
-    Ok(())
+    Ok(Value::Object(object))
+}
+
+/// The body without its content coding, within the limit.
+pub(super) fn plain<'b>(media: Media, body: &'b [u8], most: usize) -> Result<Cow<'b, [u8]>, Refusal> {
+    let Some(coding) = media.coding else {
+        let message = "send the body plain, or with one of `gzip` and `deflate`";
+        return Err(Refusal::malformed(415, "Content-Encoding", message));
+    };
+    decoded(body, coding, most).map_err(|why| {
+        let status = if why == Undecodable::TooLong { 413 } else { 400 };
+        Refusal::malformed(status, "body", format!("the body cannot be decoded: {why}"))
+    })
 }
 
 /// The tokens of a commit, from the header or from where the preset allows them in the body.
-pub(super) fn tokens(route: &Arc<Route>, header: Option<Tokens>, body: &[u8]) -> Result<Option<Tokens>, Refusal> {
-    if route.preset.token_pointers.is_empty() {
-        return Ok(header);
-    }
-    let Ok(object) = read_object(body) else { return Ok(header) };
-    let found = route.preset.token_pointers.iter().find_map(|pointer| Some((pointer, object.pointer(pointer)?)));
+pub(super) fn tokens(
+    route: &Arc<Route>,
+    header: Option<Tokens>,
+    body: Option<&Value<'_>>,
+) -> Result<Option<Tokens>, Refusal> {
+    let places = route.preset.token_pointers.iter();
+    let found = body.and_then(|body| places.into_iter().find_map(|place| Some((place.as_str(), place.find(body)?))));
     let Some((pointer, value)) = found else { return Ok(header) };
     let texts = match value {
         Value::Array(items) => items.iter().map(Value::as_str).collect::<Option<Vec<_>>>(),

@@ -12,15 +12,20 @@ use crate::authority::execute::{Clearance, Ending, TokenState};
 use crate::authority::{Authority, Call};
 use crate::decide::policy::Mode;
 use crate::ledger::{Answer, Settlement};
-use crate::model::json::read_object;
-use crate::protocol::extract::{self, OrderFacts};
+use crate::protocol::coding::decoded;
+use crate::protocol::media::Coding;
+use crate::protocol::order::{OrderFacts, read_answer};
 use crate::protocol::outcome::Outcome;
+use crate::protocol::preset::Basis;
 
+use super::facts::media_of;
 use super::route::Route;
 use super::wire::{AnswerFault, AnswerHead};
 
 /// As much of an answer is kept to read the order from; longer answers are settled without it.
-const COPY_MAX: usize = 64 * 1024;
+pub(super) const COPY_MAX: usize = 64 * 1024;
+/// And as much of it decoded.
+const PLAIN_MAX: usize = 1024 * 1024;
 /// How often the entry of an execution that broke off is tried.
 const TRIES: usize = 5;
 /// The fields that are kept with an answer: those that say how its body is to be read.
@@ -34,12 +39,50 @@ pub enum Ticket {
     Unjudged,
 }
 
+/// How an answer is read.
+#[derive(Clone)]
+pub struct Reading {
+    pub route: Arc<Route>,
+    /// What the answer is to; `None` for a request that commits nothing.
+    pub commit: Option<Commit>,
+}
+
+/// A commit, as its answer has to be read.
+#[derive(Clone)]
+pub struct Commit {
+    pub key: Option<AnswerKey>,
+    pub basis: Basis,
+}
+
+/// How the caller of a GraphQL API asked for its answer.
+#[derive(Clone)]
+pub struct AnswerKey {
+    /// The name under which it gives the committing field.
+    pub name: String,
+    /// True when the caller gave fields below it names of its own: then a success may read like a
+    /// refusal.
+    pub renamed: bool,
+}
+
+impl Reading {
+    /// The outcome and the order of a complete answer; `coded` is its body as it came.
+    pub(super) fn read(&self, status: u16, coding: Option<Coding>, coded: Option<&[u8]>) -> (Outcome, OrderFacts) {
+        let Some(Commit { key, basis }) = &self.commit else { return (Outcome::Failed, OrderFacts::default()) };
+        let plain = coded.zip(coding).and_then(|(body, coding)| decoded(body, coding, PLAIN_MAX).ok());
+        let name = key.as_ref().map(|key| key.name.as_str());
+        let (outcome, order) = read_answer(&self.route.preset, status, plain.as_deref(), name, *basis);
+        // The caller's own names prove nothing that would give a token back.
+        let doubtful = outcome == Outcome::NotExecuted && key.as_ref().is_some_and(|key| key.renamed);
+        (if doubtful { Outcome::Failed } else { outcome }, order)
+    }
+}
+
 /// See the module. Whoever settles first writes the entry. Dropped unsettled (a fault of ours, at a
 /// moment that nobody knows) it is settled as unknown.
 pub struct Books {
     authority: Arc<Authority>,
     call: Call,
-    route: Arc<Route>,
+    reading: Reading,
     cart: Option<Cart>,
     /// Taken when the execution is settled.
     ticket: Mutex<Option<Ticket>>,
@@ -49,16 +92,16 @@ pub struct Books {
 
 impl Books {
     #[must_use]
-    pub fn open(authority: Arc<Authority>, call: Call, route: Arc<Route>, cart: Option<Cart>, ticket: Ticket) -> Self {
-        Self { authority, call, route, cart, ticket: Mutex::new(Some(ticket)), written: AtomicBool::new(false) }
+    pub fn open(authority: Arc<Authority>, call: Call, reading: Reading, cart: Option<Cart>, ticket: Ticket) -> Self {
+        Self { authority, call, reading, cart, ticket: Mutex::new(Some(ticket)), written: AtomicBool::new(false) }
     }
 
     pub(super) fn authority(&self) -> &Arc<Authority> {
         &self.authority
     }
 
-    pub(super) fn route(&self) -> &Arc<Route> {
-        &self.route
+    pub(super) fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// Records how it ended, the first time it is called. Says where the token stands, if there
@@ -125,7 +168,7 @@ async fn write_down(authority: Arc<Authority>, call: Call, cart: Cart, clearance
 /// What is kept of an answer, to judge it and to give it again.
 pub(super) struct AnswerCopy {
     status: u16,
-    encoded: bool,
+    coding: Option<Coding>,
     /// `Some` where a retry may ask for the answer.
     headers: Option<Vec<(String, String)>>,
     /// `None` once it grew beyond [`COPY_MAX`].
@@ -134,10 +177,9 @@ pub(super) struct AnswerCopy {
 
 impl AnswerCopy {
     pub(super) fn of(head: &AnswerHead, keeps_answer: bool) -> Self {
-        let encoded = head.header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity"));
         let text = |name: &&str| Some(((*name).to_owned(), String::from_utf8(head.header(name)?.to_vec()).ok()?));
         let headers = keeps_answer.then(|| KEPT.iter().filter_map(text).collect());
-        Self { status: head.status, encoded, headers, body: Some(BytesMut::new()) }
+        Self { status: head.status, coding: media_of(head).coding, headers, body: Some(BytesMut::new()) }
     }
 
     pub(super) fn keep(&mut self, piece: &Bytes) {
@@ -156,18 +198,13 @@ impl AnswerCopy {
         Some(Answer { status: self.status, headers: self.headers?, body: self.body?.freeze() })
     }
 
-    pub(super) fn ending(&self, route: &Route, fault: Option<AnswerFault>, client_gone: bool) -> Ending {
-        let body = self.body.as_ref().filter(|_| !self.encoded && fault.is_none());
-        let body = body.and_then(|copy| read_object(copy).ok());
-        let outcome = route.preset.outcomes.judge(self.status, body.as_ref());
-        let order = match (&body, outcome) {
-            (Some(body), Outcome::Committed | Outcome::Pending) => extract::order(&route.preset, body),
-            _ => OrderFacts::default(),
-        };
+    pub(super) fn ending(&self, reading: &Reading, fault: Option<AnswerFault>, client_gone: bool) -> Ending {
+        let body = self.body.as_ref().filter(|_| fault.is_none());
+        let (outcome, order) = reading.read(self.status, self.coding, body.map(AsRef::as_ref));
         let (settlement, cause) = match (fault, outcome) {
             (Some(_), _) => (Settlement::Burned, "answer_truncated"),
             (None, Outcome::NotExecuted) => (Settlement::Released, outcome.as_str()),
-            (None, _) if self.encoded => (Settlement::Burned, "answer_encoded"),
+            (None, _) if self.coding.is_none() => (Settlement::Burned, "answer_encoded"),
             (None, _) => (Settlement::Burned, outcome.as_str()),
         };
         Ending { settlement, status: Some(self.status), cause: cause.into(), order, client_gone }

@@ -14,7 +14,7 @@ use crate::authority::execute::{Ending, TokenState};
 use crate::ledger::Settlement;
 use crate::model::reason::Fault;
 use crate::protocol::deny::Refusal;
-use crate::protocol::extract::OrderFacts;
+use crate::protocol::order::OrderFacts;
 
 use super::books::{AnswerCopy, Books};
 use super::upstream::Upstream;
@@ -175,7 +175,7 @@ impl Execution {
     }
 
     async fn run(self, mut caller: Caller) {
-        let (authority, route) = (self.books.authority().clone(), self.books.route().clone());
+        let (authority, route) = (self.books.authority().clone(), self.books.reading().route.clone());
         let exchange = self.exchange.clone();
         let started = authority.clock.monotonic();
         let deadline = tokio::time::Instant::now() + exchange.longest;
@@ -219,7 +219,7 @@ impl Execution {
         caller: &mut Caller,
         deadline: tokio::time::Instant,
     ) {
-        let route = self.books.route().clone();
+        let reading = self.books.reading().clone();
         let mut copy = AnswerCopy::of(&head, self.keeps_answer);
         let mut head = Some(head);
         let mut held: Option<Bytes> = None;
@@ -235,7 +235,7 @@ impl Execution {
                     copy.keep(&piece);
                     if copy.is_too_long() {
                         // Too long to wait for its end: what came is answer enough to burn.
-                        let _ = self.books.settle(&copy.ending(&route, None, caller.gone), None).await;
+                        let _ = self.books.settle(&copy.ending(&reading, None, caller.gone), None).await;
                     }
                     if let Some(earlier) = held.replace(piece) {
                         caller.tell_head(&mut head, deadline).await;
@@ -246,11 +246,11 @@ impl Execution {
                 Err(fault) => break Some(fault),
             }
         };
-        let ending = copy.ending(&route, fault, caller.gone);
+        let ending = copy.ending(&reading, fault, caller.gone);
         let kept = copy.kept().filter(|_| fault.is_none());
         let _ = self.books.settle(&ending, kept).await;
         // Before the caller can send its next request, which may then use it.
-        self.exchange.finish(&route.upstream, incoming);
+        self.exchange.finish(&reading.route.upstream, incoming);
         let longer = tokio::time::Instant::now() + SILENCE;
         caller.tell_head(&mut head, longer).await;
         if let Some(last) = held {

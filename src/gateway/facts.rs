@@ -4,14 +4,16 @@
 use bytes::BytesMut;
 use http::HeaderMap;
 
-use crate::model::json::{Object, read_object};
-use crate::protocol::extract::{CheckoutFacts, facts};
-use crate::protocol::preset::{FactSource, SessionRead};
+use crate::model::json::{Value, read_object};
+use crate::protocol::coding::decoded;
+use crate::protocol::extract::{CheckoutFacts, contradicts, facts};
+use crate::protocol::media::Media;
+use crate::protocol::preset::{Basis, FactSource, SessionRead};
 
 use super::Gateway;
 use super::exchange::{Outgoing, SendFault};
 use super::route::{Route, Step};
-use super::wire::AnswerFault;
+use super::wire::{AnswerFault, AnswerHead};
 
 /// Longest session that is read.
 const SESSION_MAX: usize = 1024 * 1024;
@@ -29,17 +31,19 @@ pub(super) enum NoFacts {
 
 impl Gateway {
     /// The facts of a commit. `body` is the committing request's, `headers` are the caller's.
-    pub(super) async fn facts(&self, step: &Step, headers: &HeaderMap, body: &[u8]) -> Result<CheckoutFacts, NoFacts> {
-        let route = &step.route;
-        match (route.preset.source, &route.preset.session) {
-            (FactSource::Request, _) => {
-                let body = read_object(body).map_err(|_| NoFacts::Unknown("body_is_not_a_json_object"))?;
-                facts(&route.preset, &body).map_err(|unknown| NoFacts::Unknown(unknown.0))
-            }
+    pub(super) async fn facts(
+        &self,
+        step: &Step,
+        headers: &HeaderMap,
+        body: &Value<'_>,
+        basis: Basis,
+    ) -> Result<CheckoutFacts, NoFacts> {
+        let preset = &step.route.preset;
+        match (preset.source, &preset.session) {
+            (FactSource::Request, _) => facts(preset, body, basis).map_err(|unknown| NoFacts::Unknown(unknown.0)),
             (FactSource::Session, Some(read)) => {
-                let facts = self.read_session(route, read, step.session.as_deref(), headers).await?;
-                contradicted(route, body, &facts)?;
-                Ok(facts)
+                let facts = self.read_session(step, read, headers, basis).await?;
+                if contradicts(preset, body, &facts, basis) { Err(NoFacts::Contradicted) } else { Ok(facts) }
             }
             (FactSource::Session, None) => Err(NoFacts::Unknown("session_cannot_be_read")),
         }
@@ -47,15 +51,15 @@ impl Gateway {
 
     async fn read_session(
         &self,
-        route: &Route,
+        step: &Step,
         read: &SessionRead,
-        session: Option<&str>,
         headers: &HeaderMap,
+        basis: Basis,
     ) -> Result<CheckoutFacts, NoFacts> {
-        let out = session_request(route, read, session, headers);
-        let reading = self.exchange_whole(route, &out);
+        let out = session_request(step, read, headers);
+        let reading = self.exchange_whole(&step.route, read, headers, &out);
         let whole = tokio::time::timeout(self.settings.session_deadline, reading).await;
-        let (status, body) = whole.map_err(|_| NoFacts::Unreachable("session_timeout"))??;
+        let (status, media, body) = whole.map_err(|_| NoFacts::Unreachable("session_timeout"))??;
         match status {
             200 => {}
             401 | 403 => return Err(NoFacts::Unknown("session_refused")),
@@ -63,11 +67,22 @@ impl Gateway {
             500.. => return Err(NoFacts::Unreachable("session_error")),
             _ => return Err(NoFacts::Unknown("session_answer")),
         }
-        let body = read_object(&body).map_err(|_| NoFacts::Unknown("session_is_not_a_json_object"))?;
-        facts(&route.preset, &body).map_err(|unknown| NoFacts::Unknown(unknown.0))
+        let coding = media.coding.ok_or(NoFacts::Unknown("session_encoded"))?;
+        let plain = decoded(&body, coding, SESSION_MAX).map_err(|_| NoFacts::Unknown("session_encoded"))?;
+        let answer = read_object(&plain).map_err(|_| NoFacts::Unknown("session_is_not_a_json_object"))?;
+        let answer = Value::Object(answer);
+        let session = read.root.find(&answer).filter(|session| **session != Value::Null);
+        let session = session.ok_or(NoFacts::Unknown("session_not_found"))?;
+        facts(&step.route.preset, session, basis).map_err(|unknown| NoFacts::Unknown(unknown.0))
     }
 
-    async fn exchange_whole(&self, route: &Route, out: &Outgoing) -> Result<(u16, BytesMut), NoFacts> {
+    async fn exchange_whole(
+        &self,
+        route: &Route,
+        read: &SessionRead,
+        headers: &HeaderMap,
+        out: &Outgoing,
+    ) -> Result<(u16, Media, BytesMut), NoFacts> {
         let unreachable = |fault: AnswerFault| match fault {
             AnswerFault::TimedOut => NoFacts::Unreachable("session_timeout"),
             _ => NoFacts::Unreachable("session_failed"),
@@ -77,6 +92,9 @@ impl Gateway {
             SendFault::NotSent => NoFacts::Unreachable("session_not_sent"),
             SendFault::Sent(fault) => unreachable(fault),
         })?;
+        if read.rotates.iter().any(|name| head.header(name).is_some_and(|new| !names(headers, name, new))) {
+            return Err(NoFacts::Unknown("session_rotated"));
+        }
         let mut body = BytesMut::new();
         while let Some(piece) = incoming.piece().await.map_err(unreachable)? {
             if body.len() + piece.len() > SESSION_MAX {
@@ -85,15 +103,16 @@ impl Gateway {
             body.extend_from_slice(&piece);
         }
         self.exchange.finish(&route.upstream, incoming);
-        Ok((head.status, body))
+        Ok((head.status, media_of(&head), body))
     }
 }
 
 /// The read carries the preset's credential headers and Host, and nothing else of the caller's.
-fn session_request(route: &Route, read: &SessionRead, session: Option<&str>, headers: &HeaderMap) -> Outgoing {
+fn session_request(step: &Step, read: &SessionRead, headers: &HeaderMap) -> Outgoing {
     let mut bytes = Vec::with_capacity(512);
-    let path = read.pattern.path_for(session);
-    bytes.extend_from_slice(format!("{} {}{path} HTTP/1.1\r\n", read.pattern.method(), route.prefix).as_bytes());
+    let method = read.pattern.method();
+    let path = read.pattern.path_for(step.session.as_deref());
+    bytes.extend_from_slice(format!("{method} {}{path} HTTP/1.1\r\n", step.route.prefix).as_bytes());
     let host = headers.get_all(http::header::HOST).iter().map(|value| ("Host", value));
     let credentials = read.credentials.iter();
     let credentials = credentials.flat_map(|name| headers.get_all(name).iter().map(|value| (name.as_str(), value)));
@@ -103,29 +122,29 @@ fn session_request(route: &Route, read: &SessionRead, session: Option<&str>, hea
         bytes.extend_from_slice(value.as_bytes());
         bytes.extend_from_slice(b"\r\n");
     }
+    if let Some(body) = &read.body {
+        let length = body.len();
+        let framing = format!("Content-Type: application/json\r\nContent-Length: {length}\r\n");
+        bytes.extend_from_slice(framing.as_bytes());
+    }
     bytes.extend_from_slice(b"\r\n");
-    Outgoing { method: read.pattern.method().to_owned(), bytes: bytes.into() }
+    bytes.extend_from_slice(read.body.as_deref().unwrap_or_default().as_bytes());
+    Outgoing { method: method.to_owned(), bytes: bytes.into() }
 }
 
-/// Items in a session commit are never facts; but if they are there and say something else, the
-/// caller and the merchant do not mean the same purchase.
-fn contradicted(route: &Route, body: &[u8], session: &CheckoutFacts) -> Result<(), NoFacts> {
-    let body = if body.trim_ascii().is_empty() { Ok(Object::default()) } else { read_object(body) };
-    let body = body.map_err(|_| NoFacts::Unknown("body_is_not_a_json_object"))?;
-    if body.pointer(&route.preset.lines.items).is_none() {
-        return Ok(());
-    }
-    let lines_only = |facts: &CheckoutFacts| -> Vec<_> {
-        facts.lines.iter().map(|line| (line.variant.clone(), line.quantity.clone())).collect()
-    };
-    let mut preset = route.preset.clone();
-    let agrees = match facts(&preset, &body) {
-        Ok(stated) => stated == *session,
-        Err(_) => {
-            // Without prices the items still have to be the same.
-            (preset.lines.price, preset.lines.currency) = (None, None);
-            facts(&preset, &body).is_ok_and(|stated| lines_only(&stated) == lines_only(session))
+/// True when the caller's header already names this session: then it is no other one.
+fn names(headers: &HeaderMap, name: &str, session: &[u8]) -> bool {
+    headers.get(name).is_some_and(|have| have.as_bytes() == session)
+}
+
+/// What the head of an answer says of its body.
+pub(super) fn media_of(head: &AnswerHead) -> Media {
+    let mut headers = HeaderMap::new();
+    for name in [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING] {
+        let all = head.headers.iter().filter(|(have, _)| have.eq_ignore_ascii_case(name.as_str()));
+        for value in all.filter_map(|(_, value)| http::HeaderValue::from_bytes(value).ok()) {
+            headers.append(&name, value);
         }
-    };
-    if agrees { Ok(()) } else { Err(NoFacts::Contradicted) }
+    }
+    Media::of(&headers)
 }

@@ -63,11 +63,15 @@ impl Gateway {
                 .routes
                 .is_case_variant(&host, &target.path)
                 .then_some("the path differs from a guarded one in case");
+            let query = request.uri.query().unwrap_or_default();
+            if let Some(name) = self.routes.on_host(&host).find_map(|route| route.preset.reroutes(query)) {
+                return Err(Refusal::malformed(400, name, "name the path in the request line, not in a parameter"));
+            }
             if let Some(why) = target.oddity.or(case) {
                 return Err(Refusal::malformed(400, "path", format!("send the path in its canonical form: {why}")));
             }
         }
-        let step = self.routes.find(&host, request.method.as_str(), &target.path);
+        let step = self.routes.find(&host, request.method.as_str(), &target.path, headers);
         let enforced_elsewhere = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
         if step.is_none() && self.routes.elsewhere(&host, &target.path).any(enforced_elsewhere) {
             // The server behind may be the same: another name for it is no way around its guard.

@@ -5,6 +5,7 @@
 mod body;
 pub mod books;
 pub mod canonical;
+mod commit;
 pub mod exchange;
 mod facts;
 mod forward;
@@ -15,6 +16,7 @@ mod respond;
 pub mod route;
 pub mod serve;
 mod state;
+mod steps;
 mod tokens;
 pub mod upstream;
 pub mod wire;

@@ -55,7 +55,7 @@ impl Gateway {
             session.as_downstream_mut().set_keepalive(None);
         }
         let mut head = ResponseHeader::build(refusal.status, Some(8))?;
-        head.insert_header("Content-Type", "application/json")?;
+        head.insert_header("Content-Type", dialect.media_type())?;
         head.insert_header("Content-Length", body.len().to_string())?;
         head.insert_header("Cache-Control", "no-store")?;
         if let Some(seconds) = refusal.retry_after_s {

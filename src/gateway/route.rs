@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use http::HeaderMap;
+
 use crate::model::ids::StoreId;
-use crate::protocol::preset::{Phase, Preset};
+use crate::model::intent::Sha256;
+use crate::protocol::media::Media;
+use crate::protocol::preset::{Phase, Preset, Recognised, SessionKey};
 
 use super::upstream::Upstream;
 
@@ -30,9 +34,21 @@ pub struct Routes {
 #[derive(Clone)]
 pub struct Step {
     pub route: Arc<Route>,
-    /// `None`: the preset does not know this request.
-    pub phase: Option<Phase>,
+    pub kind: Kind,
+    /// What tells its session from others of the route.
     pub session: Option<String>,
+    pub media: Media,
+}
+
+/// Which request it is, as far as its head says it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Phase(Phase),
+    /// A step, and which one stands in its body.
+    ByBody,
+    /// Named by the preset as one that buys nothing.
+    Harmless,
+    Unknown,
 }
 
 impl Routes {
@@ -42,15 +58,19 @@ impl Routes {
         Self { routes, fallback }
     }
 
-    /// The route of a canonical path.
+    /// What a request with this canonical path is.
     #[must_use]
-    pub fn find(&self, host: &str, method: &str, path: &str) -> Option<Step> {
+    pub fn find(&self, host: &str, method: &str, path: &str, headers: &HeaderMap) -> Option<Step> {
         let (route, rest) = self.on_host(host).find_map(|route| Some((route, route.rest(path)?)))?;
-        let (phase, session) = match route.preset.phase(method, rest) {
-            Some((phase, found)) => (Some(phase), found.session.map(ToOwned::to_owned)),
-            None => (None, None),
+        let media = Media::of(headers);
+        let (kind, session) = match route.preset.recognise(method, rest, media, is_bodiless(headers)) {
+            Recognised::Step(phase, found) => (Kind::Phase(phase), found.session.map(ToOwned::to_owned)),
+            Recognised::ByBody => (Kind::ByBody, None),
+            Recognised::Harmless => (Kind::Harmless, None),
+            Recognised::Unknown => (Kind::Unknown, None),
         };
-        Some(Step { route: route.clone(), phase, session })
+        let session = session.or_else(|| session_of(&route.preset, headers));
+        Some(Step { route: route.clone(), kind, session, media })
     }
 
     /// The routes of a host.
@@ -93,6 +113,30 @@ impl Route {
     }
 }
 
+fn is_bodiless(headers: &HeaderMap) -> bool {
+    let length = headers.get(http::header::CONTENT_LENGTH);
+    !headers.contains_key(http::header::TRANSFER_ENCODING) && length.is_none_or(|length| length == "0")
+}
+
+/// What names the session in a request's head: the first place that is filled, as the merchant looks.
+/// Only a digest of it is kept, because it is a credential.
+fn session_of(preset: &Preset, headers: &HeaderMap) -> Option<String> {
+    let keys = &preset.session.as_ref()?.key;
+    keys.iter().find_map(|key| match key {
+        SessionKey::Header(name) => {
+            let values: Vec<_> = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+            (!values.is_empty()).then(|| Sha256::of(&values.join(&b'\n')).hex())
+        }
+        SessionKey::Cookie(name) => {
+            let fields = headers.get_all(http::header::COOKIE).iter();
+            let crumbs = fields.flat_map(|field| field.as_bytes().split(|b| *b == b';')).map(<[u8]>::trim_ascii);
+            let named = |crumb: &&[u8]| crumb.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
+            let values: Vec<_> = crumbs.filter(named).collect();
+            (!values.is_empty()).then(|| Sha256::of(&values.join(&b'\n')).hex())
+        }
+    })
+}
+
 /// What follows a prefix, if it ends where a segment ends.
 fn rest_of<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
     path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -125,13 +169,37 @@ mod tests {
     #[test]
     fn a_request_is_a_step_of_its_route() {
         let routes = routes();
-        let step = routes.find("any", "POST", "/checkout").unwrap();
-        assert_eq!((&*step.route.name, step.phase), ("checkout", Some(Phase::Complete)));
-        assert_eq!(routes.find("any", "PUT", "/checkout").unwrap().phase, None);
-        assert!(routes.find("any", "POST", "/checkouts").is_none());
-        let step = routes.find("shop.example", "POST", "/ucp/v1/checkout-sessions/a/complete").unwrap();
-        assert_eq!((step.phase, step.session.as_deref()), (Some(Phase::Complete), Some("a")));
-        assert!(routes.find("other.example", "POST", "/ucp/v1/checkout-sessions").is_none());
+        let find = |host: &str, method: &str, path: &str| routes.find(host, method, path, &HeaderMap::new());
+        let step = find("any", "POST", "/checkout").unwrap();
+        assert_eq!((&*step.route.name, step.kind), ("checkout", Kind::Phase(Phase::Complete)));
+        assert_eq!(find("any", "PUT", "/checkout").unwrap().kind, Kind::Unknown);
+        assert!(find("any", "POST", "/checkouts").is_none());
+        let step = find("shop.example", "POST", "/ucp/v1/checkout-sessions/a/complete").unwrap();
+        assert_eq!((step.kind, step.session.as_deref()), (Kind::Phase(Phase::Complete), Some("a")));
+        assert!(find("other.example", "POST", "/ucp/v1/checkout-sessions").is_none());
+    }
+
+    #[test]
+    fn a_session_is_named_where_the_merchant_looks_first() {
+        let text = "name = \"x\"\nfacts = \"session\"\n[phases]\ncomplete = [\"POST /\"]\n[session]\nread = \"GET /\"\n\
+                    key = [\"cookie:session\", \"header:authorization\"]\n\
+                    [lines]\nitems = \"/i\"\nvariant = \"/v\"\nquantity = \"/q\"\n";
+        let preset = Preset::parse(text).unwrap();
+        let named = |lines: &[(http::HeaderName, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in lines {
+                headers.append(name, value.parse().unwrap());
+            }
+            session_of(&preset, &headers)
+        };
+        let (cookie, auth) = (http::header::COOKIE, http::header::AUTHORIZATION);
+        let bearer = named(&[(auth.clone(), "Bearer a")]);
+        assert!(bearer.is_some());
+        assert_eq!(named(&[(auth.clone(), "Bearer a"), (cookie.clone(), "sessions=b; x=1")]), bearer);
+        let both = named(&[(auth, "Bearer a"), (cookie.clone(), "x=1; session=b")]);
+        assert_eq!(both, named(&[(cookie, "session=b;y=2")]));
+        assert_ne!(both, bearer);
+        assert_eq!(named(&[]), None);
     }
 
     #[test]

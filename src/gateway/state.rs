@@ -10,17 +10,14 @@ use pingora::{Error, ErrorType};
 use crate::authority::Call;
 use crate::clock::Monotonic;
 use crate::model::ids::TraceId;
-use crate::model::json::read_object;
-use crate::protocol::extract::{self, OrderFacts};
+use crate::protocol::media::{Coding, Media};
+use crate::protocol::order::OrderFacts;
 use crate::protocol::outcome::Outcome;
 use crate::sessions::{BoundedTurn, Turn};
 
+use super::books::{COPY_MAX, Reading};
 use super::head::is_ours;
-use super::route::Route;
 use super::upstream::Upstream;
-
-/// As much of a forwarded answer is kept to read the order from.
-const COPY_MAX: usize = 64 * 1024;
 
 /// One request on its way.
 pub struct Context {
@@ -76,15 +73,16 @@ impl Decided {
 /// A forwarded commit whose answer is looked at as it passes.
 pub(super) struct Watch {
     pub(super) call: Call,
-    pub(super) route: Arc<Route>,
+    reading: Reading,
     status: u16,
-    /// `None` when the answer is encoded or too long to keep.
+    coding: Option<Coding>,
+    /// `None` when the answer is too long to keep.
     copy: Option<BytesMut>,
 }
 
 impl Watch {
-    pub(super) fn new(call: Call, route: Arc<Route>) -> Self {
-        Self { call, route, status: 0, copy: None }
+    pub(super) fn new(call: Call, reading: Reading) -> Self {
+        Self { call, reading, status: 0, coding: None, copy: None }
     }
 }
 
@@ -134,9 +132,9 @@ impl Context {
         if response.status.is_informational() {
             return;
         }
-        let encoded = response.headers.get("content-encoding").is_some_and(|coding| coding != "identity");
         watch.status = response.status.as_u16();
-        watch.copy = (!encoded).then(BytesMut::new);
+        watch.coding = Media::of(&response.headers).coding;
+        watch.copy = watch.coding.map(|_| BytesMut::new());
     }
 
     /// Keeps a piece of a watched answer; at its end, tells the order that is in it.
@@ -149,12 +147,9 @@ impl Context {
             }
         }
         let copy = if end { watch.copy.take()? } else { return None };
-        let answer = read_object(&copy).ok()?;
-        match watch.route.preset.outcomes.judge(watch.status, Some(&answer)) {
-            Outcome::Committed | Outcome::Pending => {
-                Some(SeenOrder { status: watch.status, order: extract::order(&watch.route.preset, &answer) })
-            }
-            Outcome::Failed | Outcome::NotExecuted => None,
+        match watch.reading.read(watch.status, watch.coding, Some(&copy)) {
+            (Outcome::Committed | Outcome::Pending, order) => Some(SeenOrder { status: watch.status, order }),
+            (Outcome::Failed | Outcome::NotExecuted, _) => None,
         }
     }
 }

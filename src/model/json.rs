@@ -59,6 +59,14 @@ pub fn read_object(bytes: &[u8]) -> Result<Object<'_>, JsonError> {
 }
 
 impl<'a> Object<'a> {
+    /// An object of these members; `None` when a name stands twice.
+    #[must_use]
+    pub fn of(members: Vec<(Cow<'a, str>, Value<'a>)>) -> Option<Self> {
+        let mut names = std::collections::HashSet::with_capacity(members.len());
+        let each_once = members.iter().all(|(name, _)| names.insert(name.as_ref()));
+        each_once.then_some(Self(members))
+    }
+
     /// The member with this name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value<'a>> {

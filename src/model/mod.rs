@@ -7,6 +7,7 @@ pub mod ids;
 pub mod intent;
 pub mod json;
 pub mod money;
+pub mod percent;
 pub mod reason;
 pub mod revocation;
 pub mod scope;

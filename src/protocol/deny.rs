@@ -133,7 +133,10 @@ impl Refusal {
         let ours = self.published(trace);
         let value = match dialect {
             Dialect::Permyx => ours,
+            Dialect::Acp => self.acp(ours),
             Dialect::Ucp => self.ucp(ours),
+            Dialect::Graphql => self.graphql(ours),
+            Dialect::Problem => self.problem(ours),
         };
         let mut body = value.to_string().into_bytes();
         body.push(b'\n');
@@ -147,7 +150,7 @@ impl Refusal {
             allowed: false,
             decision: "denied",
             diff: &self.diff,
-            docs: format!("https://permyx.dev/c/{}", self.code.as_str()),
+            docs: self.docs(),
             error: json!({ "code": self.code.as_str(), "message": self.sentence() }),
             limit: self.limit.as_deref(),
             member: self.member.as_deref(),
@@ -171,6 +174,31 @@ impl Refusal {
             "type": "error", "code": self.code.as_str(), "severity": "unrecoverable", "content": content,
         });
         json!({ "code": self.code.as_str(), "content": content, "messages": [message], "permyx": ours })
+    }
+
+    /// ACP: one flat error (rfc.agentic_checkout.md §6).
+    fn acp(&self, ours: Value) -> Value {
+        let kind = if self.status >= 500 { "service_unavailable" } else { "invalid_request" };
+        json!({ "type": kind, "code": self.code.as_str(), "message": self.sentence(), "permyx": ours })
+    }
+
+    /// A request error: nothing was executed, so there is no `data` (GraphQL, October 2021, §7.1).
+    fn graphql(&self, ours: Value) -> Value {
+        let extensions = json!({ "code": self.code.as_str(), "permyx": ours });
+        json!({ "errors": [{ "message": self.sentence(), "extensions": extensions }] })
+    }
+
+    /// RFC 9457; `code` and `message` stand where clients of shops look for them.
+    fn problem(&self, ours: Value) -> Value {
+        let (code, sentence) = (self.code.as_str(), self.sentence());
+        json!({
+            "type": self.docs(), "title": self.code.message(), "status": self.status, "detail": sentence,
+            "code": code, "message": sentence, "permyx": ours,
+        })
+    }
+
+    fn docs(&self) -> String {
+        format!("https://permyx.dev/c/{}", self.code.as_str())
     }
 
     #[must_use]

@@ -2,10 +2,12 @@
 
 use crate::model::event::Text;
 use crate::model::ids::VariantId;
-use crate::model::json::{Object, Value};
+use crate::model::json::Value;
 use crate::model::money::{Currency, Decimal, Price};
 
-use super::preset::{Money, Preset};
+use super::media::Form;
+use super::pointer::{Places, Pointer};
+use super::preset::{Amount, Basis, Items, Lines, Preset};
 
 /// Most lines of one cart that are looked at; a longer cart is not understood.
 pub const LINES_MAX: usize = 100;
@@ -15,6 +17,8 @@ pub const LINES_MAX: usize = 100;
 pub struct CheckoutFacts {
     /// Lines of equal variant and unit price are summed.
     pub lines: Vec<Line>,
+    /// What the whole purchase costs, with everything that is added to its lines.
+    pub total: Fact<Price>,
 }
 
 /// One line of a cart.
@@ -45,7 +49,7 @@ impl<T> Fact<T> {
         }
     }
 
-    fn of(value: &Value<'_>, read: impl FnOnce(&Value<'_>) -> Option<T>) -> Self {
+    fn of<'a>(value: &Value<'a>, read: impl FnOnce(&Value<'a>) -> Option<T>) -> Self {
         read(value).map_or_else(|| Self::Senseless(value.summary().into_owned().into()), Self::Stated)
     }
 }
@@ -54,59 +58,193 @@ impl<T> Fact<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unknown(pub &'static str);
 
-/// Reads the facts from a body that the preset declares as their source.
-pub fn facts(preset: &Preset, body: &Object<'_>) -> Result<CheckoutFacts, Unknown> {
-    let items = body.pointer(&preset.lines.items).and_then(Value::as_array).ok_or(Unknown("items_absent"))?;
-    if items.is_empty() {
-        return Err(Unknown("items_empty"));
+/// Reads the facts from a document that the preset declares as their source. Prices are read on the
+/// store's basis.
+pub fn facts(preset: &Preset, document: &Value<'_>, basis: Basis) -> Result<CheckoutFacts, Unknown> {
+    Reading { preset, lines: &preset.lines, basis }.facts(document)
+}
+
+/// What the merchant's answer says was ordered; `None` where it does not say.
+pub(super) fn ordered(preset: &Preset, document: &Value<'_>, basis: Basis) -> Option<CheckoutFacts> {
+    Reading { preset, lines: &preset.order.lines, basis }.facts(document).ok()
+}
+
+/// True when a session's commit names another purchase than the session: then the caller and the
+/// merchant do not mean the same. What it names is never a fact.
+#[must_use]
+pub fn contradicts(preset: &Preset, commit: &Value<'_>, session: &CheckoutFacts, basis: Basis) -> bool {
+    let reading = Reading { preset, lines: &preset.claims, basis };
+    let Items::List(places) = &preset.claims.items else { return false };
+    if places.find(commit).all(|value| *value == Value::Null) {
+        return false;
     }
-    if items.len() > LINES_MAX {
-        return Err(Unknown("items_too_many"));
+    if let Ok(stated) = reading.facts(commit) {
+        return stated.lines != session.lines;
     }
-    let currency = currency(preset, body)?;
-    let lines = items.iter().map(|item| line(preset, item, &currency)).collect::<Result<Vec<_>, _>>()?;
-    Ok(CheckoutFacts { lines: summed(lines) })
+    // Without prices the items still have to be the same.
+    let items_only = Lines { price: None, currency: Places::default(), ..preset.claims.clone() };
+    let bare =
+        |lines: &[Line]| -> Vec<_> { lines.iter().map(|line| (line.variant.clone(), line.quantity.clone())).collect() };
+    let stated = Reading { lines: &items_only, ..reading }.facts(commit);
+    !stated.is_ok_and(|stated| bare(&stated.lines) == bare(&session.lines))
 }
 
-fn currency(preset: &Preset, body: &Object<'_>) -> Result<Fact<Currency>, Unknown> {
-    let Some(pointer) = &preset.lines.currency else { return Ok(Fact::NotBound) };
-    let value = body.pointer(pointer).ok_or(Unknown("currency_absent"))?;
-    Ok(Fact::of(value, |value| Currency::parse(value.as_str()?)))
+/// One kind of document, and how it is read.
+#[derive(Clone, Copy)]
+struct Reading<'p> {
+    preset: &'p Preset,
+    lines: &'p Lines,
+    basis: Basis,
 }
 
-fn line(preset: &Preset, item: &Value<'_>, currency: &Fact<Currency>) -> Result<Line, Unknown> {
-    let id = item.pointer(&preset.lines.variant).ok_or(Unknown("variant_absent"))?;
-    let quantity = item.pointer(&preset.lines.quantity).ok_or(Unknown("quantity_absent"))?;
-    let variant = Fact::of(id, |id| {
-        let id = id.as_str().or_else(|| id.as_number())?;
-        VariantId::parse(&preset.variant_of(id)).ok()
-    });
-    Ok(Line {
-        variant,
-        quantity: Fact::of(quantity, count),
-        price: price(preset, item, currency)?,
-        currency: currency.clone(),
-    })
+/// In what money one document is written.
+struct Written {
+    currency: Fact<Currency>,
+    decimals: Option<u32>,
 }
 
-/// Pieces are counted from one: a line of none or of fewer could cancel another out.
-fn count(quantity: &Value<'_>) -> Option<i64> {
-    Decimal::parse(quantity.as_number()?)?.integer().filter(|count| *count >= 1)
-}
-
-fn price(preset: &Preset, item: &Value<'_>, currency: &Fact<Currency>) -> Result<Fact<Price>, Unknown> {
-    let Some(pointer) = &preset.lines.price else { return Ok(Fact::NotBound) };
-    let value = item.pointer(pointer).ok_or(Unknown("price_absent"))?;
-    let Some(currency) = currency.stated().copied() else {
-        return Ok(Fact::Senseless(value.summary().into_owned().into()));
-    };
-    Ok(Fact::of(value, |value| {
-        let amount = Decimal::parse(value.as_number()?)?;
-        match preset.money {
-            Money::Minor => Price::of_minor(amount.integer()?, currency),
-            Money::Major => Price::of_major(amount, currency),
+impl Reading<'_> {
+    fn facts(self, document: &Value<'_>) -> Result<CheckoutFacts, Unknown> {
+        let items = self.items(document)?;
+        if items.is_empty() {
+            return Err(Unknown("items_empty"));
         }
-    }))
+        if items.len() > LINES_MAX {
+            return Err(Unknown("items_too_many"));
+        }
+        let written = self.written(document)?;
+        let lines = items.into_iter().map(|item| self.line(item, &written)).collect::<Result<Vec<_>, _>>()?;
+        Ok(CheckoutFacts { lines: summed(lines), total: self.total(document, &written) })
+    }
+
+    fn items<'v, 'a>(self, document: &'v Value<'a>) -> Result<Vec<&'v Value<'a>>, Unknown> {
+        let Items::List(places) = &self.lines.items else { return Ok(vec![document]) };
+        let mut lists = places.find(document).filter(|value| **value != Value::Null);
+        let list = lists.next().and_then(Value::as_array).ok_or(Unknown("items_absent"))?;
+        if lists.next().is_some() {
+            return Err(Unknown("items_twice"));
+        }
+        Ok(list.iter().collect())
+    }
+
+    fn written(self, document: &Value<'_>) -> Result<Written, Unknown> {
+        let currency = if self.lines.currency.is_empty() {
+            Fact::NotBound
+        } else {
+            fact(self.lines.currency.find(document), |value| self.currency(value.as_str()?))
+                .ok_or(Unknown("currency_absent"))?
+        };
+        let decimals = match &self.lines.decimals_at {
+            None => self.lines.decimals,
+            Some(pointer) => {
+                let digits = pointer.find(document).and_then(Value::as_number).and_then(Decimal::parse);
+                let digits = digits.and_then(Decimal::integer).and_then(|digits| u32::try_from(digits).ok());
+                Some(digits.filter(|digits| *digits <= 18).ok_or(Unknown("decimals_absent"))?)
+            }
+        };
+        Ok(Written { currency, decimals })
+    }
+
+    fn currency(self, code: &str) -> Option<Currency> {
+        if !self.lines.lower_case_currency {
+            return Currency::parse(code);
+        }
+        let small = code.bytes().all(|b| b.is_ascii_lowercase());
+        small.then(|| Currency::parse(&code.to_ascii_uppercase())).flatten()
+    }
+
+    fn line(self, item: &Value<'_>, written: &Written) -> Result<Line, Unknown> {
+        let variant = fact(self.lines.variant.find(item), |id| {
+            let id = id.as_str().or_else(|| id.as_number())?;
+            VariantId::parse(&self.preset.variant_of(id)).ok()
+        });
+        let quantity = fact(self.lines.quantity.find(item), |value| self.count(value));
+        let quantity = quantity.ok_or(Unknown("quantity_absent"))?;
+        Ok(Line {
+            variant: variant.ok_or(Unknown("variant_absent"))?,
+            price: self.price(item, &quantity, written)?,
+            quantity,
+            currency: written.currency.clone(),
+        })
+    }
+
+    /// Pieces are counted from one: a line of none or of fewer could cancel another out.
+    fn count(self, quantity: &Value<'_>) -> Option<i64> {
+        let text = match self.preset.form {
+            Form::Json => quantity.as_number()?,
+            Form::Form => quantity.as_str()?,
+        };
+        Decimal::parse(text)?.integer().filter(|count| *count >= 1)
+    }
+
+    fn price(self, item: &Value<'_>, quantity: &Fact<i64>, written: &Written) -> Result<Fact<Price>, Unknown> {
+        let Some(prices) = &self.lines.price else { return Ok(Fact::NotBound) };
+        if let Some(pointer) = &self.lines.inclusive {
+            match pointer.find(item) {
+                Some(Value::Bool(inclusive)) if *inclusive == (self.basis == Basis::Gross) => {}
+                Some(Value::Bool(_)) => return Err(Unknown("price_on_another_basis")),
+                _ => return Err(Unknown("price_basis_absent")),
+            }
+        }
+        let places = prices.on(self.basis);
+        if places.is_empty() {
+            return Err(Unknown("price_basis_not_told"));
+        }
+        let amounts = places.iter().filter_map(|place| match place {
+            Amount::Unit(pointer) => {
+                let value = pointer.find(item)?;
+                Some(Fact::of(value, |value| self.amount(value, written)))
+            }
+            Amount::Line { line } => self.share(&line.0, item, quantity, written),
+        });
+        agreed(amounts).ok_or(Unknown("price_absent"))
+    }
+
+    fn amount(self, value: &Value<'_>, written: &Written) -> Option<Price> {
+        self.lines.money.read(value, *written.currency.stated()?, written.decimals)
+    }
+
+    /// The unit price of a line of which only the whole amount is told; `None` where a part of it is
+    /// not there.
+    fn share(
+        self,
+        parts: &[Pointer],
+        item: &Value<'_>,
+        quantity: &Fact<i64>,
+        written: &Written,
+    ) -> Option<Fact<Price>> {
+        let values = parts.iter().map(|part| part.find(item)).collect::<Option<Vec<_>>>()?;
+        let unit = || {
+            let currency = *written.currency.stated()?;
+            let amounts = values.iter().map(|value| self.amount(value, written).map(Price::minor));
+            let whole = amounts.collect::<Option<Vec<_>>>()?.into_iter().try_fold(0_i64, i64::checked_add)?;
+            let pieces = *quantity.stated()?;
+            (whole % pieces == 0).then(|| Price::of_minor(whole / pieces, currency)).flatten()
+        };
+        let told = || values.first().map_or_else(String::new, |value| format!("a share of {}", value.summary()));
+        Some(unit().map_or_else(|| Fact::Senseless(told().into()), Fact::Stated))
+    }
+
+    fn total(self, document: &Value<'_>, written: &Written) -> Fact<Price> {
+        let values = self.lines.total.find(document);
+        fact(values, |value| self.amount(value, written)).unwrap_or(Fact::NotBound)
+    }
+}
+
+/// What the values of one fact say together; `None` where there is none. A null says nothing beside
+/// another value.
+fn fact<'v, 'a: 'v, T: PartialEq>(
+    values: impl Iterator<Item = &'v Value<'a>>,
+    read: impl Fn(&Value<'a>) -> Option<T>,
+) -> Option<Fact<T>> {
+    let (nulls, values): (Vec<_>, Vec<_>) = values.partition(|value| **value == Value::Null);
+    let values = if values.is_empty() { nulls } else { values };
+    agreed(values.into_iter().map(|value| Fact::of(value, &read)))
+}
+
+fn agreed<T: PartialEq>(mut facts: impl Iterator<Item = Fact<T>>) -> Option<Fact<T>> {
+    let first = facts.next()?;
+    Some(if facts.all(|other| other == first) { first } else { Fact::Senseless("places that differ".into()) })
 }
 
 /// Adds up lines that differ in nothing but their quantity.
@@ -128,33 +266,24 @@ fn summed(lines: Vec<Line>) -> Vec<Line> {
     out
 }
 
-/// What the merchant's answer says about the order. Text of strangers: cut to a bound.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OrderFacts {
-    pub id: Option<String>,
-    pub total: Option<String>,
-    pub status: Option<String>,
-}
-
-/// Reads the order from an answer.
-#[must_use]
-pub fn order(preset: &Preset, body: &Object<'_>) -> OrderFacts {
-    let text = |pointer: &Option<String>| {
-        let value = body.pointer(pointer.as_deref()?)?;
-        let text = value.as_str().or_else(|| value.as_number())?;
-        (text.len() <= 128).then(|| text.to_owned())
-    };
-    OrderFacts { id: text(&preset.order.id), total: text(&preset.order.total), status: text(&preset.order.status) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::json::read_object;
+    use crate::protocol::form::read_form;
     use crate::protocol::preset::built_in;
 
     fn read(preset: &str, body: &str) -> Result<CheckoutFacts, Unknown> {
-        facts(&built_in().unwrap()[preset], &read_object(body.as_bytes()).unwrap())
+        let document = Value::Object(read_object(body.as_bytes()).unwrap());
+        facts(&built_in().unwrap()[preset], &document, Basis::Net)
+    }
+
+    fn read_with(lines: &str, body: &str, basis: Basis) -> Result<CheckoutFacts, Unknown> {
+        let preset = format!(
+            "name = \"x\"\n[phases]\ncomplete = [\"POST /\"]\n[lines]\nitems = \"/items\"\nvariant = \"/id\"\n{lines}\n"
+        );
+        let document = Value::Object(read_object(body.as_bytes()).unwrap());
+        facts(&Preset::parse(&preset).unwrap(), &document, basis)
     }
 
     fn price(minor: i64, code: &str) -> Fact<Price> {
@@ -207,6 +336,89 @@ mod tests {
             assert!(matches!(line.quantity, Fact::Senseless(_)), "{quantity}");
             assert!(matches!(line.price, Fact::Senseless(_)));
             assert_eq!(line.currency, Fact::Senseless("usd".into()));
+        }
+    }
+
+    #[test]
+    fn a_form_is_one_line_and_its_numbers_are_texts() {
+        let form = Value::Object(read_form(b"variant=a%3A1&quantity=2&price=29.99&currency=USD").unwrap());
+        let facts = facts(&built_in().unwrap()["oneshot-form"], &form, Basis::Net).unwrap();
+        assert_eq!(facts.lines[0].price, price(2999, "USD"));
+        assert_eq!(facts.lines[0].quantity, Fact::Stated(2));
+    }
+
+    #[test]
+    fn places_of_one_fact_have_to_agree() {
+        let lines = "quantity = [\"/quantity\", \"/item/quantity\"]";
+        let quantity = |item: &str| {
+            let body = format!(r#"{{"items":[{item}]}}"#);
+            read_with(lines, &body, Basis::Net).map(|facts| facts.lines[0].quantity.clone())
+        };
+        assert_eq!(quantity(r#"{"id":"a","quantity":2}"#), Ok(Fact::Stated(2)));
+        assert_eq!(quantity(r#"{"id":"a","item":{"quantity":2}}"#), Ok(Fact::Stated(2)));
+        assert_eq!(quantity(r#"{"id":"a","quantity":2,"item":{"quantity":2}}"#), Ok(Fact::Stated(2)));
+        assert_eq!(quantity(r#"{"id":"a","quantity":2,"item":{"quantity":null}}"#), Ok(Fact::Stated(2)));
+        assert!(matches!(quantity(r#"{"id":"a","quantity":2,"item":{"quantity":3}}"#), Ok(Fact::Senseless(_))));
+        assert_eq!(quantity(r#"{"id":"a"}"#), Err(Unknown("quantity_absent")));
+    }
+
+    #[test]
+    fn the_price_is_on_the_basis_of_the_store() {
+        let lines = "quantity = \"/n\"\ncurrency = \"/c\"\nmoney = \"minor\"\n\
+                     price = { net = \"/net\", gross = { line = [\"/sum\", \"/tax\"] } }";
+        let body = r#"{"c":"USD","items":[{"id":"a","n":2,"net":1000,"sum":2000,"tax":400}]}"#;
+        let on = |body: &str, basis| read_with(lines, body, basis).map(|facts| facts.lines[0].price.clone());
+        assert_eq!(on(body, Basis::Net), Ok(price(1000, "USD")));
+        assert_eq!(on(body, Basis::Gross), Ok(price(1200, "USD")));
+        assert!(matches!(on(&body.replace("400", "401"), Basis::Gross), Ok(Fact::Senseless(_))));
+        assert_eq!(on(&body.replace("tax", "no"), Basis::Gross), Err(Unknown("price_absent")));
+        let net_only = "quantity = \"/n\"\ncurrency = \"/c\"\nprice = { net = \"/net\" }";
+        assert_eq!(read_with(net_only, body, Basis::Gross), Err(Unknown("price_basis_not_told")));
+        let told = "quantity = \"/n\"\ncurrency = \"/c\"\nprice = \"/net\"\ninclusive = \"/with\"";
+        let body = r#"{"c":"USD","items":[{"id":"a","n":1,"net":10,"with":true}]}"#;
+        assert_eq!(read_with(told, body, Basis::Net), Err(Unknown("price_on_another_basis")));
+        assert!(read_with(told, body, Basis::Gross).is_ok());
+    }
+
+    #[test]
+    fn currencies_and_digits_are_as_the_protocol_writes_them() {
+        let lines = "quantity = \"/n\"\ncurrency = \"/c\"\ncurrency_case = \"lower\"\nprice = \"/p\"\n\
+                     money = \"minor_text\"\ndecimals = \"/d\"";
+        let on = |code: &str, digits: &str| {
+            let body = format!(r#"{{"c":"{code}","d":{digits},"items":[{{"id":"a","n":1,"p":"500000"}}]}}"#);
+            read_with(lines, &body, Basis::Net).map(|facts| facts.lines[0].price.clone())
+        };
+        assert_eq!(on("jpy", "2"), Ok(price(5000, "JPY")));
+        assert_eq!(on("usd", "3"), Ok(price(50_000, "USD")));
+        assert!(matches!(on("USD", "2"), Ok(Fact::Senseless(_))));
+        assert_eq!(on("usd", "\"2\""), Err(Unknown("decimals_absent")));
+    }
+
+    #[test]
+    fn a_commit_that_names_another_purchase_contradicts() {
+        let preset = &built_in().unwrap()["ucp"];
+        let session = r#"{"currency":"USD","line_items":[{"item":{"id":"mug","price":2999},"quantity":2}]}"#;
+        let session = read("ucp", session).unwrap();
+        let contradicts = |commit: &str| {
+            let commit = Value::Object(read_object(commit.as_bytes()).unwrap());
+            contradicts(preset, &commit, &session, Basis::Net)
+        };
+        for agrees in [
+            "{}",
+            r#"{"line_items":null}"#,
+            r#"{"line_items":[{"item":{"id":"mug"},"quantity":2}]}"#,
+            r#"{"currency":"USD","line_items":[{"item":{"id":"mug","price":2999},"quantity":2}]}"#,
+        ] {
+            assert!(!contradicts(agrees), "{agrees}");
+        }
+        for differs in [
+            r#"{"line_items":[]}"#,
+            r#"{"line_items":{}}"#,
+            r#"{"line_items":[{"item":{"id":"mug"},"quantity":3}]}"#,
+            r#"{"line_items":[{"item":{"id":"cup"},"quantity":2}]}"#,
+            r#"{"currency":"USD","line_items":[{"item":{"id":"mug","price":1},"quantity":2}]}"#,
+        ] {
+            assert!(contradicts(differs), "{differs}");
         }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::model::document::{At, Problem};
-use crate::model::json::{Object, Value};
+use crate::model::json::Value;
+
+use super::pointer::{OneOrMany, Pointer};
 
 /// What a complete answer says about the purchase.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,18 +36,28 @@ impl Outcome {
 /// The outcome rules of a preset.
 #[derive(Clone, Debug, Default)]
 pub struct Outcomes {
-    committed: Option<Rule>,
-    pending: Option<Rule>,
-    not_executed: Option<Rule>,
+    /// Where the rules look; may hold `{key}` (see [`super::preset::Order`]).
+    root: Option<Pointer>,
+    committed: Vec<Rule>,
+    pending: Vec<Rule>,
+    failed: Vec<Rule>,
+    not_executed: Vec<Rule>,
 }
 
 impl Outcomes {
-    /// Judges a complete answer; `body` is `None` when it is no JSON object.
+    /// Judges a complete answer; `body` is `None` when it is no JSON object, `key` the name under
+    /// which a GraphQL answer gives the committing field.
     #[must_use]
-    pub fn judge(&self, status: u16, body: Option<&Object<'_>>) -> Outcome {
-        let holds = |rule: &Option<Rule>| rule.as_ref().is_some_and(|rule| rule.holds(status, body));
+    pub fn judge(&self, status: u16, body: Option<&Value<'_>>, key: Option<&str>) -> Outcome {
+        let body = match &self.root {
+            None => body,
+            Some(root) => body.and_then(|body| root.with("{key}", key.unwrap_or_default()).find(body)),
+        };
+        let holds = |rules: &[Rule]| rules.iter().any(|rule| rule.holds(status, body));
         if holds(&self.not_executed) {
             Outcome::NotExecuted
+        } else if holds(&self.failed) {
+            Outcome::Failed
         } else if holds(&self.committed) {
             Outcome::Committed
         } else if holds(&self.pending) {
@@ -59,15 +71,18 @@ impl Outcomes {
 #[derive(Clone, Debug)]
 struct Rule {
     statuses: std::ops::RangeInclusive<u16>,
-    equals: BTreeMap<String, String>,
-    exists: Vec<String>,
+    equals: Vec<(Pointer, Vec<String>)>,
+    exists: Vec<Pointer>,
 }
 
 impl Rule {
-    fn holds(&self, status: u16, body: Option<&Object<'_>>) -> bool {
-        let at = |pointer: &str| body.and_then(|body| body.pointer(pointer));
+    fn holds(&self, status: u16, body: Option<&Value<'_>>) -> bool {
+        let at = |pointer: &Pointer| body.and_then(|body| pointer.find(body));
+        let is_one_of = |pointer, texts: &[String]| {
+            at(pointer).and_then(Value::as_str).is_some_and(|have| texts.iter().any(|text| text == have))
+        };
         self.statuses.contains(&status)
-            && self.equals.iter().all(|(pointer, text)| at(pointer).and_then(Value::as_str) == Some(text))
+            && self.equals.iter().all(|(pointer, texts)| is_one_of(pointer, texts))
             && self.exists.iter().all(|pointer| at(pointer).is_some_and(|value| *value != Value::Null))
     }
 }
@@ -75,29 +90,35 @@ impl Rule {
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct OutcomesDoc {
-    committed: Option<RuleDoc>,
-    pending: Option<RuleDoc>,
-    not_executed: Option<RuleDoc>,
+    root: Option<Pointer>,
+    committed: Vec<RuleDoc>,
+    pending: Vec<RuleDoc>,
+    failed: Vec<RuleDoc>,
+    not_executed: Vec<RuleDoc>,
 }
 
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 struct RuleDoc {
     status: At<String>,
-    equals: BTreeMap<String, String>,
-    exists: Vec<String>,
+    /// The text that stands at a pointer, or those that may.
+    equals: BTreeMap<String, OneOrMany<String>>,
+    exists: Vec<Pointer>,
 }
 
 impl OutcomesDoc {
     pub(super) fn compile(self, problems: &mut Vec<Problem>) -> Outcomes {
-        if let Some(rule) = self.not_executed.as_ref().filter(|rule| rule.equals.is_empty() && rule.exists.is_empty()) {
+        for rule in self.not_executed.iter().filter(|rule| rule.equals.is_empty() && rule.exists.is_empty()) {
             let message = "`not_executed` gives tokens back and so needs a rule on the body";
             problems.push(rule.status.problem(message, "add `equals` or `exists`"));
         }
-        let mut compile = |rule: Option<RuleDoc>| rule.and_then(|rule| rule.compile(problems));
+        let mut compile =
+            |rules: Vec<RuleDoc>| rules.into_iter().filter_map(|rule| rule.compile(problems)).collect::<Vec<_>>();
         Outcomes {
+            root: self.root,
             committed: compile(self.committed),
             pending: compile(self.pending),
+            failed: compile(self.failed),
             not_executed: compile(self.not_executed),
         }
     }
@@ -115,7 +136,14 @@ impl RuleDoc {
         if statuses.is_none() {
             problems.push(self.status.problem("`status` is a code or a class", "write \"200\" or \"2xx\""));
         }
-        Some(Rule { statuses: statuses?, equals: self.equals, exists: self.exists })
+        let equals = self.equals.into_iter().map(|(pointer, texts)| Ok((Pointer::parse(&pointer)?, texts.into_vec())));
+        match equals.collect::<Result<Vec<_>, String>>() {
+            Ok(equals) => Some(Rule { statuses: statuses?, equals, exists: self.exists }),
+            Err(why) => {
+                problems.push(self.status.problem(why, "write the names of `equals` as JSON Pointers"));
+                None
+            }
+        }
     }
 }
 
@@ -134,7 +162,10 @@ mod tests {
     #[test]
     fn a_200_is_not_an_order() {
         let ucp = &built_in().unwrap()["ucp"];
-        let judge = |status, body: &str| ucp.outcomes.judge(status, read_object(body.as_bytes()).ok().as_ref());
+        let judge = |status, body: &str| {
+            let body = read_object(body.as_bytes()).ok().map(Value::Object);
+            ucp.outcomes.judge(status, body.as_ref(), None)
+        };
         assert_eq!(judge(200, r#"{"status":"completed","order":{"id":"o1"}}"#), Outcome::Committed);
         assert_eq!(judge(200, r#"{"status":"completed","order":{"id":null}}"#), Outcome::Failed);
         assert_eq!(judge(200, r#"{"status":"complete_in_progress"}"#), Outcome::Pending);

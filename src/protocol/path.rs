@@ -2,6 +2,17 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
+/// Which paths the merchant's server takes for the same. What it does not tell apart, we do not
+/// either: a commit is a commit in every spelling that reaches the merchant's checkout.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PathStyle {
+    pub ignores_case: bool,
+    pub ignores_trailing_slash: bool,
+}
+
 /// A method and a path whose segments are literal or a placeholder.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
@@ -14,6 +25,8 @@ enum Segment {
     Literal(String),
     /// `{session}`: one segment that is not empty.
     Session,
+    /// `{id}`: any one segment that is not empty.
+    Any,
 }
 
 /// A request that a pattern matched.
@@ -39,23 +52,26 @@ impl Pattern {
 
     /// Matches a method and a canonical path, given without the route's prefix.
     #[must_use]
-    pub fn matches<'p>(&self, method: &str, path: &'p str) -> Option<Match<'p>> {
+    pub fn matches<'p>(&self, method: &str, path: &'p str, style: PathStyle) -> Option<Match<'p>> {
         if self.method != method {
             return None;
         }
-        self.matches_path(path)
+        self.matches_path(path, style)
     }
 
-    fn matches_path<'p>(&self, path: &'p str) -> Option<Match<'p>> {
+    fn matches_path<'p>(&self, path: &'p str, style: PathStyle) -> Option<Match<'p>> {
         let mut found = Match { session: None };
+        let path = if style.ignores_trailing_slash { path.strip_suffix('/').unwrap_or(path) } else { path };
         let mut parts = segments(path.strip_prefix('/').unwrap_or(path));
         for segment in &self.segments {
             let part = parts.next()?;
             match segment {
                 Segment::Literal(text) if text == part => {}
+                Segment::Literal(text) if style.ignores_case && text.eq_ignore_ascii_case(part) => {}
                 Segment::Literal(_) => return None,
-                Segment::Session if part.is_empty() => return None,
+                Segment::Session | Segment::Any if part.is_empty() => return None,
                 Segment::Session => found.session = Some(part),
+                Segment::Any => {}
             }
         }
         parts.next().is_none().then_some(found)
@@ -72,6 +88,7 @@ impl Pattern {
         self.segments.iter().fold(String::new(), |path, segment| match segment {
             Segment::Literal(text) => path + "/" + text,
             Segment::Session => path + "/" + session.unwrap_or_default(),
+            Segment::Any => path + "/{id}",
         })
     }
 
@@ -83,12 +100,14 @@ impl Pattern {
 
 impl Segment {
     fn parse(text: &str) -> Result<Self, &'static str> {
-        if text == "{session}" {
-            return Ok(Self::Session);
+        match text {
+            "{session}" => return Ok(Self::Session),
+            "{id}" => return Ok(Self::Any),
+            _ => {}
         }
         let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'~');
         if text.is_empty() || !text.bytes().all(legal) || matches!(text, "." | "..") {
-            return Err("a segment is letters, digits and `- _ . ~`, or `{session}`");
+            return Err("a segment is letters, digits and `- _ . ~`, `{session}` or `{id}`");
         }
         Ok(Self::Literal(text.to_owned()))
     }
@@ -113,10 +132,12 @@ impl fmt::Display for Pattern {
 mod tests {
     use super::*;
 
+    const EXACT: PathStyle = PathStyle { ignores_case: false, ignores_trailing_slash: false };
+
     #[test]
     fn a_pattern_matches_whole_paths_only() {
         let complete = Pattern::parse("POST /checkout-sessions/{session}/complete").unwrap();
-        let matched = complete.matches("POST", "/checkout-sessions/cs_1/complete");
+        let matched = complete.matches("POST", "/checkout-sessions/cs_1/complete", EXACT);
         assert_eq!(matched, Some(Match { session: Some("cs_1") }));
         for (method, path) in [
             ("GET", "/checkout-sessions/cs_1/complete"),
@@ -126,7 +147,7 @@ mod tests {
             ("POST", "/checkout-sessions//complete"),
             ("POST", "/"),
         ] {
-            assert_eq!(complete.matches(method, path), None, "{method} {path}");
+            assert_eq!(complete.matches(method, path, EXACT), None, "{method} {path}");
         }
         assert_eq!(complete.path_for(Some("cs_1")), "/checkout-sessions/cs_1/complete");
     }
@@ -134,10 +155,21 @@ mod tests {
     #[test]
     fn the_root_is_a_pattern() {
         let root = Pattern::parse("POST /").unwrap();
-        assert!(root.matches("POST", "").is_some());
-        assert!(root.matches("POST", "/").is_some());
-        assert!(root.matches("POST", "/x").is_none());
+        assert!(root.matches("POST", "", EXACT).is_some());
+        assert!(root.matches("POST", "/", EXACT).is_some());
+        assert!(root.matches("POST", "/x", EXACT).is_none());
         assert_eq!(root.to_string(), "POST /");
+    }
+
+    #[test]
+    fn what_the_server_does_not_tell_apart_is_the_same() {
+        let loose = PathStyle { ignores_case: true, ignores_trailing_slash: true };
+        let complete = Pattern::parse("POST /carts/{session}/complete").unwrap();
+        for path in ["/carts/c_1/complete", "/Carts/c_1/COMPLETE", "/carts/c_1/complete/"] {
+            assert_eq!(complete.matches("POST", path, loose), Some(Match { session: Some("c_1") }), "{path}");
+        }
+        assert_eq!(complete.matches("POST", "/carts/c_1/complete//", loose), None);
+        assert!(Pattern::parse("GET /orders/{id}").unwrap().matches("GET", "/orders/1", EXACT).is_some());
     }
 
     #[test]

@@ -25,7 +25,7 @@ fn answer(tokens: &[&Verified], lines: Vec<Line>, rest: &str) -> Result<Permit, 
     let (store, policy) = (StoreId::parse("store-123").unwrap(), policy(rest));
     let bids = tokens.iter().map(|token| Bid { token, listing: Listing::NoCatalog, revoked: None });
     let question = Question { bids: Several::of(bids).unwrap(), ..ask(tokens[0], &store, &policy) };
-    match decide(&question, Facts::Known(&CheckoutFacts { lines })) {
+    match decide(&question, Facts::Known(&CheckoutFacts { lines, total: Fact::NotBound })) {
         Decision::Allow(permit) => Ok(permit),
         Decision::Deny(denial) => Err(denial),
     }
@@ -154,7 +154,7 @@ fn of_two_refusals_the_first_in_the_order_of_reasons_is_told() {
     let old = Listing::Listed { price: usd(100), verified_at: NOW.plus_seconds(-7 * 3600) };
     let stale = Bid { listing: old, ..bid(&TOKENS[0]) };
     let unlisted = Bid { listing: Listing::NotListed, ..bid(&TOKENS[1]) };
-    let facts = CheckoutFacts { lines: vec![line(OFFERS[0]), line(OFFERS[1])] };
+    let facts = CheckoutFacts { lines: vec![line(OFFERS[0]), line(OFFERS[1])], total: Fact::NotBound };
     let question = Question { bids: Several::of([stale, unlisted]).unwrap(), ..ask(&TOKENS[0], &store, &policy) };
     assert_eq!(reason(decide(&question, Facts::Known(&facts))), Some(ReasonCode::VariantNotFound));
 }

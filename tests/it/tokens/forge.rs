@@ -211,7 +211,7 @@ fn cart() -> CheckoutFacts {
         price: Fact::Stated(intent.price),
         currency: Fact::Stated(intent.price.currency()),
     };
-    CheckoutFacts { lines: vec![line] }
+    CheckoutFacts { lines: vec![line], total: Fact::NotBound }
 }
 
 /// Every case has this answer; all that have another are named at once.

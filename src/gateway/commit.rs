@@ -1,0 +1,246 @@
+//! A commit whose body was read: tokens → facts → clearance → one sending.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use pingora::proxy::Session;
+
+use crate::authority::cart::{Cart, NoCart};
+use crate::authority::execute::Holder;
+use crate::authority::retry::{Asked, Second};
+use crate::authority::{CannotDecide, Passage, Refused};
+use crate::decide::policy::Mode;
+use crate::decide::{Denial, Facts};
+use crate::model::json::Value;
+use crate::model::percent;
+use crate::model::reason::{Fault, ReasonCode};
+use crate::protocol::deny::Refusal;
+use crate::protocol::preset::FactSource;
+
+use super::Gateway;
+use super::body::{document, plain, tokens};
+use super::books::{Books, Ticket};
+use super::exchange::Execution;
+use super::facts::NoFacts;
+use super::forward::outgoing;
+use super::guard::Guarded;
+use super::state::{Context, Decided};
+use super::tokens::{Tokens, repeated};
+
+/// A body to judge: as it is sent on, and as it is read.
+#[derive(Clone, Copy)]
+struct Offered<'b> {
+    sent: &'b [u8],
+    document: &'b Result<Value<'b>, Refusal>,
+}
+
+/// What became of the tokens that were presented.
+enum Judged {
+    Pass(Ticket, Decided),
+    Refuse(Refused),
+    /// Not a judgement: the request itself is malformed.
+    Malformed(Refusal),
+}
+
+impl Gateway {
+    /// A commit whose body was read: judge, send once.
+    pub(super) async fn commit(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        mut guarded: Guarded,
+        in_header: Option<Tokens>,
+        body: Bytes,
+    ) -> pingora::Result<bool> {
+        let sent = body.clone();
+        let plain = plain(guarded.step.media, &sent, self.settings.body_max);
+        let document = match &plain {
+            Ok(plain) => document(&guarded.step, plain),
+            Err(refusal) => Err(refusal.clone()),
+        };
+        let presented = match tokens(&guarded.step.route, in_header, document.as_ref().ok()) {
+            Ok(Some(presented)) => presented,
+            Ok(None) => return self.tokenless(session, ctx, guarded, Some(body)).await,
+            Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
+            Err(_) => return self.tokenless(session, ctx, guarded, Some(body)).await,
+        };
+        if let (Some(refusal), true) = (guarded.unclear.take(), guarded.enforced()) {
+            return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
+        }
+        let headers = session.req_header().headers.clone();
+        let id = guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session);
+        if let (Some(id), true) = (id, guarded.enforced()) {
+            ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
+            if ctx.turn.is_none() {
+                return self.refuse(session, ctx, &busy(), guarded.dialect()).await;
+            }
+        }
+        // The request's one instant: read once, when the request is complete and its turn has come.
+        guarded.call.now = self.authority.clock.now();
+        let offered = Offered { sent: &sent, document: &document };
+        let (cart, judged) = self.judge(&guarded, &headers, &presented, offered).await;
+        match judged {
+            Judged::Pass(ticket, decided) => {
+                ctx.decision = decided;
+                self.execute(session, ctx, guarded, cart, ticket, body).await
+            }
+            Judged::Refuse(refused) => {
+                self.authority.refuse(&guarded.call, cart.as_ref(), &refused);
+                match refused {
+                    Refused::Second(Second::Answered { first, answer: Some(answer) }) => {
+                        self.answer_again(session, ctx, first, answer).await
+                    }
+                    refused => self.refuse(session, ctx, &refused.refusal(), guarded.dialect()).await,
+                }
+            }
+            Judged::Malformed(refusal) => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
+        }
+    }
+
+    /// Judges presented tokens. In observe mode everything passes and what enforcement would have
+    /// done is recorded before anything is sent.
+    async fn judge(
+        &self,
+        guarded: &Guarded,
+        headers: &HeaderMap,
+        presented: &Tokens,
+        offered: Offered<'_>,
+    ) -> (Option<Cart>, Judged) {
+        let (cart, cleared) = self.clear(guarded, headers, presented, offered).await;
+        let judged = match (guarded.call.rules.mode, cleared) {
+            (Mode::Enforce, Ok(ticket)) => Judged::Pass(ticket, Decided::Allowed),
+            (Mode::Enforce, Err(Judged::Refuse(Refused::Cannot(cannot)))) => match self.authority.outage(&guarded.call)
+            {
+                Passage::Closed => Judged::Refuse(Refused::Cannot(cannot)),
+                Passage::Bypass => {
+                    self.authority.bypass(&guarded.call, cart.as_ref(), &cannot);
+                    Judged::Pass(Ticket::Unjudged, Decided::Bypassed)
+                }
+            },
+            (Mode::Enforce, Err(judged)) => judged,
+            (Mode::Observe, Ok(ticket)) => {
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), None));
+                Judged::Pass(ticket, Decided::Observed)
+            }
+            (Mode::Observe, Err(judged)) => {
+                let refused = match judged {
+                    Judged::Refuse(refused) => refused,
+                    _ => Denial::by(ReasonCode::IntentMismatch, "intent_unknown")
+                        .found("body_malformed", "a strict JSON body")
+                        .into(),
+                };
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), Some(&refused)));
+                Judged::Pass(Ticket::Unjudged, Decided::Observed)
+            }
+        };
+        (cart, judged)
+    }
+
+    /// verify → screen → facts → decide and reserve. The first value is what was verified, for the
+    /// record, whatever came after.
+    async fn clear(
+        &self,
+        guarded: &Guarded,
+        headers: &HeaderMap,
+        presented: &Tokens,
+        offered: Offered<'_>,
+    ) -> (Option<Cart>, Result<Ticket, Judged>) {
+        const MEMBER: &str = "Permyx-Execution-Token";
+        let call = &guarded.call;
+        let Ok(presented) = presented.presented() else {
+            let message = "an execution token has at most 4096 bytes";
+            return (None, Err(Judged::Malformed(Refusal::malformed(431, MEMBER, message))));
+        };
+        let (cart, cleared) = match self.authority.present(call, &presented, guarded.retry.key.as_ref()) {
+            Ok(cart) => {
+                let cleared = self.clear_verified(guarded, headers, &cart, offered).await;
+                (cart, cleared)
+            }
+            Err(NoCart::Refused(refused, Some(known))) => (*known, Err(Judged::Refuse(refused))),
+            Err(NoCart::Refused(refused, None)) => return (None, Err(Judged::Refuse(refused))),
+            Err(NoCart::Repeated) => return (None, Err(Judged::Malformed(repeated(MEMBER)))),
+        };
+        let cleared = match cleared {
+            // Whatever is said of it now: if it was carried out before, that is what a retry is told.
+            Err(Judged::Refuse(refused @ Refused::Denied(_))) => {
+                let request = [guarded.retry.line.as_bytes(), offered.sent];
+                let prior = self.authority.retried(call, &cart, &guarded.asked(&request)).await;
+                Err(Judged::Refuse(prior.unwrap_or(refused)))
+            }
+            cleared => cleared,
+        };
+        (Some(cart), cleared)
+    }
+
+    async fn clear_verified(
+        &self,
+        guarded: &Guarded,
+        headers: &HeaderMap,
+        cart: &Cart,
+        offered: Offered<'_>,
+    ) -> Result<Ticket, Judged> {
+        let call = &guarded.call;
+        let refuse = |refused: Refused| Judged::Refuse(refused);
+        // An outage may open the gate; to what is revoked it stays shut.
+        let no_session = |cause| match self.authority.unrevoked(call, cart) {
+            Ok(()) => refuse(Refused::Cannot(CannotDecide::Session(cause))),
+            Err(denial) => refuse(denial.into()),
+        };
+        self.authority.screen(call, cart).map_err(|denial| refuse(denial.into()))?;
+        let document = offered.document.as_ref().map_err(|refusal| Judged::Malformed(refusal.clone()))?;
+        let _reading = match guarded.step.route.preset.source {
+            FactSource::Request => None,
+            FactSource::Session => {
+                let tokens = cart.tokens().sorted_by_key(|token| token.jti());
+                let tokens = tokens.iter().map(|token| token.jti());
+                let reading = self.sessions.reading(tokens, self.settings.session_deadline);
+                Some(reading.await.ok_or_else(|| no_session("too_many_reads"))?)
+            }
+        };
+        let found = self.facts(&guarded.step, headers, document, call.policy.price_basis()).await;
+        let facts = match &found {
+            Ok(facts) => Facts::Known(facts),
+            Err(NoFacts::Unknown(cause)) => Facts::Unknown(cause),
+            Err(NoFacts::Contradicted) => Facts::Unknown("body_contradicts_session"),
+            Err(NoFacts::Unreachable(cause)) => return Err(no_session(cause)),
+        };
+        let request = [guarded.retry.line.as_bytes(), offered.sent];
+        let asked = guarded.asked(&request);
+        let clearance = self.authority.clear(call, cart, facts, Holder::Merchant, &asked).await.map_err(refuse)?;
+        Ok(Ticket::Cleared(clearance))
+    }
+
+    pub(super) async fn execute(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        guarded: Guarded,
+        cart: Option<Cart>,
+        ticket: Ticket,
+        body: Bytes,
+    ) -> pingora::Result<bool> {
+        let dialect = guarded.dialect();
+        let keeps_answer = guarded.enforced() && guarded.retry.key.is_some();
+        let out = outgoing(session.req_header(), ctx, cart.as_ref(), &body);
+        // From here on the reservation is settled, whatever happens.
+        let reading = guarded.reading();
+        let books = Books::open(self.authority.clone(), guarded.call, reading, cart, ticket);
+        let execution =
+            Execution { exchange: self.exchange.clone(), books, out: out?, keeps_answer, turn: ctx.turn.take() };
+        let parts = execution.start();
+        self.pass_on(session, ctx, parts, dialect).await
+    }
+}
+
+impl Guarded {
+    /// What the request says of itself; `request` is its line and its body.
+    fn asked<'a>(&'a self, request: &'a [&'a [u8]]) -> Asked<'a> {
+        let session = self.step.session.as_deref().filter(|_| self.step.route.preset.source == FactSource::Session);
+        let session = session.map(percent::decoded);
+        Asked { key: self.retry.key.clone(), request, session, confirmed: self.retry.confirmed }
+    }
+}
+
+/// Another change of the same session is under way.
+fn busy() -> Refusal {
+    Refusal { retry_after_s: Some(1), ..Refusal::fault(Fault::InFlight) }
+}

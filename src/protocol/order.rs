@@ -1,0 +1,95 @@
+//! What a merchant's answer to a commit says: how it ended, and the order.
+
+use crate::model::json::{Value, read_object};
+use crate::model::money::{Currency, Price};
+
+use super::extract::{CheckoutFacts, ordered};
+use super::outcome::Outcome;
+use super::pointer::Places;
+use super::preset::{Basis, Preset};
+
+/// Longest text of an order that is kept.
+const TEXT_MAX: usize = 128;
+
+/// What the merchant's answer says about the order. Text of strangers: cut to a bound.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrderFacts {
+    pub id: Option<String>,
+    /// With its currency where both can be read, else as it stood.
+    pub total: Option<String>,
+    pub status: Option<String>,
+    /// What was ordered, where the answer repeats it.
+    pub bought: Option<CheckoutFacts>,
+}
+
+/// Reads a complete answer; `body` is `None` where it could not be kept or decoded. `key` is the name
+/// under which a GraphQL answer gives the committing field.
+#[must_use]
+pub fn read_answer(
+    preset: &Preset,
+    status: u16,
+    body: Option<&[u8]>,
+    key: Option<&str>,
+    basis: Basis,
+) -> (Outcome, OrderFacts) {
+    let body = body.and_then(|body| read_object(body).ok()).map(Value::Object);
+    let outcome = preset.outcomes.judge(status, body.as_ref(), key);
+    let order = match (outcome, &body) {
+        (Outcome::Committed | Outcome::Pending, Some(body)) => order(preset, body, key, basis),
+        _ => None,
+    };
+    (outcome, order.unwrap_or_default())
+}
+
+fn order(preset: &Preset, body: &Value<'_>, key: Option<&str>, basis: Basis) -> Option<OrderFacts> {
+    let places = &preset.order;
+    let root = places.root.with("{key}", key.unwrap_or_default()).find(body)?;
+    let bought = ordered(preset, root, basis);
+    let amount = bought.as_ref().and_then(|bought| bought.total.stated().map(ToString::to_string));
+    Some(OrderFacts {
+        id: text(&places.id, root),
+        total: amount.or_else(|| total(preset, root)).or_else(|| text(&places.total, root)),
+        status: text(&places.status, root),
+        bought,
+    })
+}
+
+/// The total with its currency, from an answer that does not repeat the lines.
+fn total(preset: &Preset, root: &Value<'_>) -> Option<String> {
+    let lines = &preset.order.lines;
+    let currency = Currency::parse(&text(&lines.currency, root)?.to_ascii_uppercase())?;
+    let value = preset.order.total.find(root).next()?;
+    lines.money.read(value, currency, lines.decimals).as_ref().map(Price::to_string)
+}
+
+fn text(places: &Places, root: &Value<'_>) -> Option<String> {
+    let value = places.find(root).next()?;
+    let text = value.as_str().or_else(|| value.as_number())?;
+    (text.len() <= TEXT_MAX).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::preset::built_in;
+
+    #[test]
+    fn an_order_is_read_from_an_answer_that_says_that_there_is_one() {
+        let presets = built_in().unwrap();
+        let read =
+            |preset: &str, body: &str| read_answer(&presets[preset], 200, Some(body.as_bytes()), None, Basis::Net);
+        let (outcome, order) =
+            read("oneshot-json", r#"{"orderId":"o1","total":59.98,"currency":"USD","status":"paid"}"#);
+        assert_eq!(outcome, Outcome::Committed);
+        assert_eq!((order.id.as_deref(), order.total.as_deref()), (Some("o1"), Some("59.98 USD")));
+        let (_, order) = read("oneshot-json", r#"{"orderId":7,"total":59.98}"#);
+        assert_eq!((order.id.as_deref(), order.total.as_deref()), (Some("7"), Some("59.98")));
+        let (outcome, order) = read("ucp", r#"{"status":"incomplete","order":{"id":"o1"}}"#);
+        assert_eq!((outcome, order), (Outcome::Failed, OrderFacts::default()));
+        let done = r#"{"status":"completed","order":{"id":"o1"},"currency":"USD",
+            "line_items":[{"item":{"id":"mug","price":2999},"quantity":2}],"totals":[{"type":"total","amount":6498}]}"#;
+        let (_, order) = read("ucp", done);
+        assert_eq!(order.total.as_deref(), Some("64.98 USD"));
+        assert_eq!(order.bought.unwrap().lines.len(), 1);
+    }
+}

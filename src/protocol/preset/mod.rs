@@ -1,0 +1,177 @@
+//! A preset: where one kind of checkout keeps its facts. Written as a TOML file under
+//! `conf/presets/` (see docs/presets.md), parsed and checked when the program starts.
+
+mod built_in;
+mod document;
+mod lines;
+mod request;
+
+use serde::Deserialize;
+
+use crate::model::document::Problem;
+
+use super::graphql::Operations;
+use super::media::Form;
+use super::outcome::Outcomes;
+use super::path::{PathStyle, Pattern};
+use super::pointer::{Places, Pointer};
+
+pub use built_in::built_in;
+pub use lines::{Amount, Basis, Items, Lines, Prices};
+pub use request::Recognised;
+
+/// The step of a checkout that a request is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum Phase {
+    Create,
+    Update,
+    Get,
+    /// The only step that burns a token.
+    Complete,
+    Cancel,
+}
+
+impl Phase {
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Get => "get",
+            Self::Complete => "complete",
+            Self::Cancel => "cancel",
+        }
+    }
+}
+
+/// What happens to a commit without a token when the policy does not say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Tokenless {
+    /// Forwarded and recorded: shoppers share the path.
+    #[default]
+    Observe,
+    /// Refused with NO_TOKEN.
+    Require,
+}
+
+/// The shape in which a refusal is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// As `/validate` answers (contract.md).
+    #[default]
+    Permyx,
+    /// ACP: one flat error object.
+    Acp,
+    /// UCP: `messages`.
+    Ucp,
+    /// GraphQL: `errors`.
+    Graphql,
+    /// RFC 9457.
+    Problem,
+}
+
+impl Dialect {
+    /// The content type of a refusal.
+    #[must_use]
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Problem => "application/problem+json",
+            Self::Permyx | Self::Acp | Self::Ucp | Self::Graphql => "application/json",
+        }
+    }
+}
+
+/// Where facts come from. Fixed by the preset, never by what happens to be present.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FactSource {
+    /// The committing request; its declared fields bind the merchant.
+    #[default]
+    Request,
+    /// The merchant's session, read just before the commit.
+    Session,
+}
+
+/// Where the order stands in the merchant's answer. Pointers start at `root`.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// May hold `{key}`: the name under which a GraphQL answer gives the committing field.
+    pub root: Pointer,
+    pub id: Places,
+    pub total: Places,
+    pub status: Places,
+    /// What was ordered, where the answer repeats it.
+    pub lines: Lines,
+}
+
+/// How a session is read.
+#[derive(Clone, Debug)]
+pub struct SessionRead {
+    pub pattern: Pattern,
+    /// Sent with the read; for APIs that are read by POST.
+    pub body: Option<String>,
+    /// Lower-case names of the caller's headers that go along.
+    pub credentials: Vec<String>,
+    /// What names the session where the path does not, in the order in which the merchant looks.
+    pub key: Vec<SessionKey>,
+    /// Headers of the answer by which the merchant gives the caller another session.
+    pub rotates: Vec<String>,
+    /// Where the session stands in the answer.
+    pub root: Pointer,
+}
+
+/// A place in a request's head that names its session.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum SessionKey {
+    Header(String),
+    Cookie(String),
+}
+
+/// A checked preset.
+#[derive(Clone, Debug)]
+pub struct Preset {
+    pub name: String,
+    pub title: String,
+    /// False until it was run against a real counterpart.
+    pub proven: bool,
+    pub tokenless: Tokenless,
+    pub dialect: Dialect,
+    pub source: FactSource,
+    /// How the committing request is written.
+    pub form: Form,
+    pub path: PathStyle,
+    /// Query parameters by which the merchant's server takes another path or method than the
+    /// request line says. Refused on enforced hosts.
+    pub rerouting: Vec<String>,
+    /// The facts, where they come from.
+    pub lines: Lines,
+    /// What a session's commit may say of its items. Never a fact; different, it is a contradiction.
+    pub claims: Lines,
+    pub order: Order,
+    pub session: Option<SessionRead>,
+    pub token_pointers: Vec<Pointer>,
+    pub outcomes: Outcomes,
+    /// What GraphQL operations do; `None` where the path alone says it.
+    pub operations: Option<Operations>,
+    variant_template: String,
+    phases: Vec<(Phase, Pattern)>,
+    harmless: Vec<Pattern>,
+}
+
+impl Preset {
+    /// The variant's name in tokens for the merchant's item id.
+    #[must_use]
+    pub fn variant_of(&self, item: &str) -> String {
+        self.variant_template.replace("{id}", item)
+    }
+
+    /// Reads a preset file.
+    pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
+        document::read(text)
+    }
+}
+
+#[cfg(test)]
+mod tests;
