@@ -1,7 +1,7 @@
 //! A commit whose body was read: tokens → facts → clearance → one sending.
 
 use bytes::Bytes;
-use http::HeaderMap;
+use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
 use crate::authority::cart::{Cart, NoCart};
@@ -66,7 +66,7 @@ impl Gateway {
         if let (Some(refusal), true) = (guarded.unclear.take(), guarded.enforced()) {
             return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
         }
-        let headers = session.req_header().headers.clone();
+        let head = session.req_header().clone();
         let id = guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session);
         if let (Some(id), true) = (id, guarded.enforced()) {
             ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
@@ -77,7 +77,7 @@ impl Gateway {
         // The request's one instant: read once, when the request is complete and its turn has come.
         guarded.call.now = self.authority.clock.now();
         let offered = Offered { sent: &sent, document: &document };
-        let (cart, judged) = self.judge(&guarded, &headers, &presented, offered).await;
+        let (cart, judged) = self.judge(&guarded, &head, &presented, offered).await;
         match judged {
             Judged::Pass(ticket, decided) => {
                 ctx.decision = decided;
@@ -101,11 +101,11 @@ impl Gateway {
     async fn judge(
         &self,
         guarded: &Guarded,
-        headers: &HeaderMap,
+        head: &RequestHeader,
         presented: &Tokens,
         offered: Offered<'_>,
     ) -> (Option<Cart>, Judged) {
-        let (cart, cleared) = self.clear(guarded, headers, presented, offered).await;
+        let (cart, cleared) = self.clear(guarded, head, presented, offered).await;
         let judged = match (guarded.call.rules.mode, cleared) {
             (Mode::Enforce, Ok(ticket)) => Judged::Pass(ticket, Decided::Allowed),
             (Mode::Enforce, Err(Judged::Refuse(Refused::Cannot(cannot)))) => match self.authority.outage(&guarded.call)
@@ -140,7 +140,7 @@ impl Gateway {
     async fn clear(
         &self,
         guarded: &Guarded,
-        headers: &HeaderMap,
+        head: &RequestHeader,
         presented: &Tokens,
         offered: Offered<'_>,
     ) -> (Option<Cart>, Result<Ticket, Judged>) {
@@ -152,7 +152,7 @@ impl Gateway {
         };
         let (cart, cleared) = match self.authority.present(call, &presented, guarded.retry.key.as_ref()) {
             Ok(cart) => {
-                let cleared = self.clear_verified(guarded, headers, &cart, offered).await;
+                let cleared = self.clear_verified(guarded, head, &cart, offered).await;
                 (cart, cleared)
             }
             Err(NoCart::Refused(refused, Some(known))) => (*known, Err(Judged::Refuse(refused))),
@@ -174,7 +174,7 @@ impl Gateway {
     async fn clear_verified(
         &self,
         guarded: &Guarded,
-        headers: &HeaderMap,
+        head: &RequestHeader,
         cart: &Cart,
         offered: Offered<'_>,
     ) -> Result<Ticket, Judged> {
@@ -186,6 +186,11 @@ impl Gateway {
             Err(denial) => refuse(denial.into()),
         };
         self.authority.screen(call, cart).map_err(|denial| refuse(denial.into()))?;
+        let shape = guarded.step.route.preset.reshapes(head.uri.query().unwrap_or_default());
+        if let Some(name) = shape {
+            let message = "leave this parameter out of a purchase: its outcome could not be read";
+            return Err(Judged::Malformed(Refusal::malformed(400, name, message)));
+        }
         let document = offered.document.as_ref().map_err(|refusal| Judged::Malformed(refusal.clone()))?;
         let _reading = match guarded.step.route.preset.source {
             FactSource::Request => None,
@@ -196,7 +201,7 @@ impl Gateway {
                 Some(reading.await.ok_or_else(|| no_session("too_many_reads"))?)
             }
         };
-        let found = self.facts(&guarded.step, headers, document, call.policy.price_basis()).await;
+        let found = self.facts(&guarded.step, head, document, call.policy.price_basis()).await;
         let facts = match &found {
             Ok(facts) => Facts::Known(facts),
             Err(NoFacts::Unknown(cause)) => Facts::Unknown(cause),

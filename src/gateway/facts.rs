@@ -3,6 +3,7 @@
 
 use bytes::BytesMut;
 use http::HeaderMap;
+use pingora::http::RequestHeader;
 
 use crate::model::json::{Value, read_object};
 use crate::protocol::coding::decoded;
@@ -30,11 +31,11 @@ pub(super) enum NoFacts {
 }
 
 impl Gateway {
-    /// The facts of a commit. `body` is the committing request's, `headers` are the caller's.
+    /// The facts of a commit, whose head and body these are.
     pub(super) async fn facts(
         &self,
         step: &Step,
-        headers: &HeaderMap,
+        head: &RequestHeader,
         body: &Value<'_>,
         basis: Basis,
     ) -> Result<CheckoutFacts, NoFacts> {
@@ -42,7 +43,7 @@ impl Gateway {
         match (preset.source, &preset.session) {
             (FactSource::Request, _) => facts(preset, body, basis).map_err(|unknown| NoFacts::Unknown(unknown.0)),
             (FactSource::Session, Some(read)) => {
-                let facts = self.read_session(step, read, headers, basis).await?;
+                let facts = self.read_session(step, read, head, basis).await?;
                 if contradicts(preset, body, &facts, basis) { Err(NoFacts::Contradicted) } else { Ok(facts) }
             }
             (FactSource::Session, None) => Err(NoFacts::Unknown("session_cannot_be_read")),
@@ -53,11 +54,11 @@ impl Gateway {
         &self,
         step: &Step,
         read: &SessionRead,
-        headers: &HeaderMap,
+        head: &RequestHeader,
         basis: Basis,
     ) -> Result<CheckoutFacts, NoFacts> {
-        let out = session_request(step, read, headers);
-        let reading = self.exchange_whole(&step.route, read, headers, &out);
+        let out = session_request(step, read, head);
+        let reading = self.exchange_whole(&step.route, read, &head.headers, &out);
         let whole = tokio::time::timeout(self.settings.session_deadline, reading).await;
         let (status, media, body) = whole.map_err(|_| NoFacts::Unreachable("session_timeout"))??;
         match status {
@@ -73,6 +74,9 @@ impl Gateway {
         let answer = Value::Object(answer);
         let session = read.root.find(&answer).filter(|session| **session != Value::Null);
         let session = session.ok_or(NoFacts::Unknown("session_not_found"))?;
+        if read.over.is(session) {
+            return Err(NoFacts::Unknown("session_over"));
+        }
         facts(&step.route.preset, session, basis).map_err(|unknown| NoFacts::Unknown(unknown.0))
     }
 
@@ -108,11 +112,13 @@ impl Gateway {
 }
 
 /// The read carries the preset's credential headers and Host, and nothing else of the caller's.
-fn session_request(step: &Step, read: &SessionRead, headers: &HeaderMap) -> Outgoing {
+fn session_request(step: &Step, read: &SessionRead, head: &RequestHeader) -> Outgoing {
+    let headers = &head.headers;
     let mut bytes = Vec::with_capacity(512);
     let method = read.pattern.method();
     let path = read.pattern.path_for(step.session.as_deref());
-    bytes.extend_from_slice(format!("{method} {}{path} HTTP/1.1\r\n", step.route.prefix).as_bytes());
+    let query = head.uri.query().filter(|_| read.same_query).map_or_else(String::new, |query| format!("?{query}"));
+    bytes.extend_from_slice(format!("{method} {}{path}{query} HTTP/1.1\r\n", step.route.prefix).as_bytes());
     let host = headers.get_all(http::header::HOST).iter().map(|value| ("Host", value));
     let credentials = read.credentials.iter();
     let credentials = credentials.flat_map(|name| headers.get_all(name).iter().map(|value| (name.as_str(), value)));

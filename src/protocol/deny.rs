@@ -133,7 +133,7 @@ impl Refusal {
         let ours = self.published(trace);
         let value = match dialect {
             Dialect::Permyx => ours,
-            Dialect::Acp => self.acp(ours),
+            Dialect::Acp => self.acp(trace),
             Dialect::Ucp => self.ucp(ours),
             Dialect::Graphql => self.graphql(ours),
             Dialect::Problem => self.problem(ours),
@@ -176,10 +176,23 @@ impl Refusal {
         json!({ "code": self.code.as_str(), "content": content, "messages": [message], "permyx": ours })
     }
 
-    /// ACP: one flat error (rfc.agentic_checkout.md §6).
-    fn acp(&self, ours: Value) -> Value {
+    /// ACP: one flat error, closed to other members in every version (schema.agentic_checkout.json):
+    /// so what differs, what to do next and the trace stand in the sentence.
+    fn acp(&self, trace: TraceId) -> Value {
         let kind = if self.status >= 500 { "service_unavailable" } else { "invalid_request" };
-        json!({ "type": kind, "code": self.code.as_str(), "message": self.sentence(), "permyx": ours })
+        let mut message = format!("{}.", self.sentence().trim_end_matches('.'));
+        for Diff { path, authorized, actual, .. } in &self.diff {
+            message.push_str(&format!(" {path}: authorized {authorized}, actual {actual}."));
+        }
+        if let Some(next) = self.code.next_step() {
+            message.push_str(&format!(" Next: {next}."));
+        }
+        message.push_str(&format!(" Trace: {trace}."));
+        let mut error = json!({ "type": kind, "code": self.code.as_str(), "message": message });
+        if let (Some(first), Some(error)) = (self.diff.first(), error.as_object_mut()) {
+            error.insert("param".to_owned(), format!("${}", first.path.replace('/', ".")).into());
+        }
+        error
     }
 
     /// A request error: nothing was executed, so there is no `data` (GraphQL, October 2021, §7.1).

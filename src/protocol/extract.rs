@@ -131,7 +131,7 @@ impl Reading<'_> {
         let currency = if self.lines.currency.is_empty() {
             Fact::NotBound
         } else {
-            fact(self.lines.currency.find(document), |value| self.currency(value.as_str()?))
+            fact(self.lines.currency.find(document), |value| self.lines.currency_case.read(value.as_str()?))
                 .ok_or(Unknown("currency_absent"))?
         };
         let decimals = match &self.lines.decimals_at {
@@ -143,14 +143,6 @@ impl Reading<'_> {
             }
         };
         Ok(Written { currency, decimals })
-    }
-
-    fn currency(self, code: &str) -> Option<Currency> {
-        if !self.lines.lower_case_currency {
-            return Currency::parse(code);
-        }
-        let small = code.bytes().all(|b| b.is_ascii_lowercase());
-        small.then(|| Currency::parse(&code.to_ascii_uppercase())).flatten()
     }
 
     fn line(self, item: &Value<'_>, written: &Written) -> Result<Line, Unknown> {

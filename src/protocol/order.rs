@@ -1,7 +1,7 @@
 //! What a merchant's answer to a commit says: how it ended, and the order.
 
 use crate::model::json::{Value, read_object};
-use crate::model::money::{Currency, Price};
+use crate::model::money::Price;
 
 use super::extract::{CheckoutFacts, ordered};
 use super::outcome::Outcome;
@@ -57,7 +57,7 @@ fn order(preset: &Preset, body: &Value<'_>, key: Option<&str>, basis: Basis) -> 
 /// The total with its currency, from an answer that does not repeat the lines.
 fn total(preset: &Preset, root: &Value<'_>) -> Option<String> {
     let lines = &preset.order.lines;
-    let currency = Currency::parse(&text(&lines.currency, root)?.to_ascii_uppercase())?;
+    let currency = lines.currency_case.read(&text(&lines.currency, root)?)?;
     let value = preset.order.total.find(root).next()?;
     lines.money.read(value, currency, lines.decimals).as_ref().map(Price::to_string)
 }

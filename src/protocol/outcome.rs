@@ -102,7 +102,7 @@ pub(super) struct OutcomesDoc {
 struct RuleDoc {
     status: At<String>,
     /// The text that stands at a pointer, or those that may.
-    equals: BTreeMap<String, OneOrMany<String>>,
+    equals: BTreeMap<Pointer, OneOrMany<String>>,
     exists: Vec<Pointer>,
 }
 
@@ -136,14 +136,8 @@ impl RuleDoc {
         if statuses.is_none() {
             problems.push(self.status.problem("`status` is a code or a class", "write \"200\" or \"2xx\""));
         }
-        let equals = self.equals.into_iter().map(|(pointer, texts)| Ok((Pointer::parse(&pointer)?, texts.into_vec())));
-        match equals.collect::<Result<Vec<_>, String>>() {
-            Ok(equals) => Some(Rule { statuses: statuses?, equals, exists: self.exists }),
-            Err(why) => {
-                problems.push(self.status.problem(why, "write the names of `equals` as JSON Pointers"));
-                None
-            }
-        }
+        let equals = self.equals.into_iter().map(|(pointer, texts)| (pointer, texts.into_vec())).collect();
+        Some(Rule { statuses: statuses?, equals, exists: self.exists })
     }
 }
 

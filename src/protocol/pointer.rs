@@ -6,14 +6,14 @@ use serde::Deserialize;
 use crate::model::json::Value;
 
 /// One way into a document.
-#[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Deserialize)]
 #[serde(try_from = "String")]
 pub struct Pointer {
     text: String,
     steps: Vec<Step>,
 }
 
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 enum Step {
     /// A member of an object, or an index into an array.
     Name(String),

@@ -7,10 +7,14 @@ use crate::model::document::Problem;
 use super::Preset;
 
 /// Their files, by name.
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 7] = [
+    ("acp", include_str!("../../../conf/presets/acp.toml")),
+    ("medusa", include_str!("../../../conf/presets/medusa.toml")),
     ("oneshot-form", include_str!("../../../conf/presets/oneshot-form.toml")),
     ("oneshot-json", include_str!("../../../conf/presets/oneshot-json.toml")),
     ("ucp", include_str!("../../../conf/presets/ucp.toml")),
+    ("vendure", include_str!("../../../conf/presets/vendure.toml")),
+    ("woocommerce", include_str!("../../../conf/presets/woocommerce.toml")),
 ];
 
 /// The presets that are compiled in, by name.

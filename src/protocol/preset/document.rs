@@ -1,5 +1,7 @@
 //! A preset as it is written.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use crate::model::document::{self, At, Problem};
@@ -8,10 +10,10 @@ use crate::protocol::media::Form;
 use crate::protocol::money::Money;
 use crate::protocol::outcome::OutcomesDoc;
 use crate::protocol::path::{PathStyle, Pattern};
-use crate::protocol::pointer::{Places, Pointer};
+use crate::protocol::pointer::{OneOrMany, Places, Pointer};
 
-use super::lines::{Items, Lines, Prices};
-use super::{Dialect, FactSource, Order, Phase, Preset, SessionKey, SessionRead, Tokenless};
+use super::lines::{Case, Items, Lines, Prices};
+use super::{Dialect, FactSource, Order, Over, Phase, Preset, SessionKey, SessionRead, Tokenless};
 
 /// Reads a preset file.
 pub(super) fn read(text: &str) -> Result<Preset, Vec<Problem>> {
@@ -48,6 +50,7 @@ struct PathDoc {
     ignores_case: bool,
     ignores_trailing_slash: bool,
     rerouting: Vec<String>,
+    shaping: Vec<String>,
 }
 
 #[derive(Deserialize, Default)]
@@ -69,6 +72,16 @@ struct SessionDoc {
     key: Vec<At<String>>,
     rotates: Vec<String>,
     root: Option<Pointer>,
+    same_query: bool,
+    over: OverDoc,
+}
+
+/// How a session says that it cannot be bought any more. Pointers start at the session.
+#[derive(Deserialize, Default, Clone)]
+#[serde(deny_unknown_fields, default)]
+struct OverDoc {
+    exists: Vec<Pointer>,
+    equals: BTreeMap<Pointer, OneOrMany<String>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -101,13 +114,6 @@ struct LinesDoc {
     money: Option<Money>,
     decimals: Option<DecimalsDoc>,
     total: Option<Places>,
-}
-
-#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Case {
-    Upper,
-    Lower,
 }
 
 #[derive(Deserialize, Clone)]
@@ -153,6 +159,7 @@ impl PresetDoc {
                 ignores_trailing_slash: self.path.ignores_trailing_slash,
             },
             rerouting: self.path.rerouting,
+            shaping: self.path.shaping,
             lines,
             claims,
             order,
@@ -213,7 +220,10 @@ impl SessionDoc {
         }
         let root = self.root.clone().unwrap_or_else(Pointer::document);
         let rotates = lower(&self.rotates);
-        Some(SessionRead { pattern, body: self.body.clone(), credentials, key, rotates, root })
+        let equals = self.over.equals.iter().map(|(place, texts)| (place.clone(), texts.clone().into_vec()));
+        let over = Over { exists: self.over.exists.clone(), equals: equals.collect() };
+        let (body, same_query) = (self.body.clone(), self.same_query);
+        Some(SessionRead { pattern, body, credentials, key, rotates, root, same_query, over })
     }
 }
 
@@ -277,7 +287,7 @@ impl LinesDoc {
             price: self.price.clone(),
             inclusive: self.inclusive.clone(),
             currency: self.currency.clone().unwrap_or_default(),
-            lower_case_currency: self.currency_case == Some(Case::Lower),
+            currency_case: self.currency_case.unwrap_or_default(),
             money: self.money.unwrap_or_default(),
             decimals,
             decimals_at,

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use crate::model::money::Currency;
 use crate::protocol::money::Money;
 use crate::protocol::pointer::{OneOrMany, Places, Pointer};
 
@@ -25,8 +26,7 @@ pub struct Lines {
     /// True or false in a line: whether its price is with tax.
     pub inclusive: Option<Pointer>,
     pub currency: Places,
-    /// Currencies are written in small letters here (ACP).
-    pub lower_case_currency: bool,
+    pub currency_case: Case,
     pub money: Money,
     /// Digits of a major unit, where it is not as the currency's standard says.
     pub decimals: Option<u32>,
@@ -34,6 +34,30 @@ pub struct Lines {
     pub decimals_at: Option<Pointer>,
     /// What the whole purchase costs.
     pub total: Places,
+}
+
+/// In which letters a currency's code is written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Case {
+    #[default]
+    Upper,
+    Lower,
+    /// One or the other, never mixed.
+    Either,
+}
+
+impl Case {
+    /// The currency that a code written like this names.
+    #[must_use]
+    pub fn read(self, code: &str) -> Option<Currency> {
+        let small = code.bytes().all(|b| b.is_ascii_lowercase());
+        match (self, small) {
+            (Self::Lower | Self::Either, true) => Currency::parse(&code.to_ascii_uppercase()),
+            (Self::Upper | Self::Either, false) => Currency::parse(code),
+            _ => None,
+        }
+    }
 }
 
 /// Where the list of lines stands.

@@ -9,6 +9,7 @@ mod request;
 use serde::Deserialize;
 
 use crate::model::document::Problem;
+use crate::model::json::Value;
 
 use super::graphql::Operations;
 use super::media::Form;
@@ -17,7 +18,7 @@ use super::path::{PathStyle, Pattern};
 use super::pointer::{Places, Pointer};
 
 pub use built_in::built_in;
-pub use lines::{Amount, Basis, Items, Lines, Prices};
+pub use lines::{Amount, Basis, Case, Items, Lines, Prices};
 pub use request::Recognised;
 
 /// The step of a checkout that a request is.
@@ -120,6 +121,31 @@ pub struct SessionRead {
     pub rotates: Vec<String>,
     /// Where the session stands in the answer.
     pub root: Pointer,
+    /// The read has the commit's query: it chooses what the merchant answers for.
+    pub same_query: bool,
+    pub over: Over,
+}
+
+/// How a session says that it cannot be bought any more: a merchant may answer the commit of an
+/// ended session with the order that it already has.
+#[derive(Clone, Debug, Default)]
+pub struct Over {
+    /// Something stands there that is not null.
+    pub exists: Vec<Pointer>,
+    /// One of these texts stands there.
+    pub equals: Vec<(Pointer, Vec<String>)>,
+}
+
+impl Over {
+    #[must_use]
+    pub fn is(&self, session: &Value<'_>) -> bool {
+        let filled = |pointer: &Pointer| pointer.find(session).is_some_and(|value| *value != Value::Null);
+        let says = |(pointer, texts): &(Pointer, Vec<String>)| {
+            let have = pointer.find(session).and_then(Value::as_str);
+            have.is_some_and(|have| texts.iter().any(|text| text == have))
+        };
+        self.exists.iter().any(filled) || self.equals.iter().any(says)
+    }
 }
 
 /// A place in a request's head that names its session.
@@ -145,6 +171,9 @@ pub struct Preset {
     /// Query parameters by which the merchant's server takes another path or method than the
     /// request line says. Refused on enforced hosts.
     pub rerouting: Vec<String>,
+    /// Query parameters that change the shape of the merchant's answer, so that a commit's outcome
+    /// could not be read. Refused on commits.
+    pub shaping: Vec<String>,
     /// The facts, where they come from.
     pub lines: Lines,
     /// What a session's commit may say of its items. Never a fact; different, it is a contradiction.

@@ -48,8 +48,13 @@ impl Preset {
     /// The parameter by which the merchant's server would take this request for another one.
     #[must_use]
     pub fn reroutes(&self, query: &str) -> Option<&str> {
-        let names: Vec<_> = query.split(['&', ';']).map(parameter).collect();
-        self.rerouting.iter().find(|name| names.contains(name)).map(String::as_str)
+        first_of(&self.rerouting, query)
+    }
+
+    /// The parameter that would change the shape of the answer to a commit.
+    #[must_use]
+    pub fn reshapes(&self, query: &str) -> Option<&str> {
+        first_of(&self.shaping, query)
     }
 
     /// Named harmless; where a page may be read, its head may be.
@@ -59,6 +64,12 @@ impl Preset {
         let read = |path| self.phases.iter().any(|(_, pattern)| pattern.matches("GET", path, self.path).is_some());
         named(method) || (method == "HEAD" && (named("GET") || read(path)))
     }
+}
+
+/// The first of these parameters that a query holds.
+fn first_of<'n>(names: &'n [String], query: &str) -> Option<&'n str> {
+    let held: Vec<_> = query.split(['&', ';']).map(parameter).collect();
+    names.iter().find(|name| held.contains(name)).map(String::as_str)
 }
 
 /// The name of a query parameter as PHP takes it, in small letters: `.` and blank are `_`, and what
