@@ -8,6 +8,7 @@ use crate::evidence::NOT_IN_LEDGER;
 use crate::ledger::{Answer, LedgerError, Reservation, Settlement, Spent, Standing};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::{AgentId, Jti};
+use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
 use crate::model::revocation::Kind;
 use crate::model::several::Several;
@@ -36,6 +37,8 @@ pub struct Clearance {
     price_verified: bool,
     /// One for each token, in turn.
     reservations: Several<Reservation>,
+    /// What the session said that everything costs, just before.
+    read_total: Option<Price>,
 }
 
 /// How a cleared execution ended.
@@ -127,7 +130,11 @@ impl Authority {
         };
         own_token(holder, &permit)?;
         let reservations = self.reserve(call, cart, &permit, asked).await?;
-        let clearance = Clearance { price_verified: permit.price_verified(), reservations };
+        let read_total = match facts {
+            Facts::Known(facts) => facts.total.stated().copied(),
+            Facts::Unknown(_) | Facts::NotVisible => None,
+        };
+        let clearance = Clearance { price_verified: permit.price_verified(), reservations, read_total };
         self.record_reserved(call, cart, clearance).await
     }
 
@@ -143,6 +150,7 @@ impl Authority {
         answer: Option<Answer>,
     ) -> TokenState {
         let ended = self.end(call, clearance.reservations, ending.settlement, answer).await;
+        self.check_order(call, cart, clearance.read_total, ending);
         self.count_settlement(call, ending.settlement, ended.count());
         for &(jti, settled) in ended.iter() {
             if call.rules.mode == Mode::Enforce {

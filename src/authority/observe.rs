@@ -1,9 +1,11 @@
 //! The observe lane: what passes without a judgement that blocks, and the record of it.
 
+use crate::decide;
 use crate::decide::policy::Mode;
 use crate::detect::AgentSignal;
 use crate::evidence::SpoolError;
 use crate::model::event::{Event, EventKind, Text};
+use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
 
 use super::cart::Cart;
@@ -55,6 +57,28 @@ impl Authority {
         if let Some(event) = order_event(call, cart, ending) {
             self.record(&event.at(self.clock.now()));
         }
+    }
+
+    /// Compares the order that an answer tells of with what was authorised and read: between a read
+    /// and a commit a session can be changed elsewhere (README decision 15).
+    pub(super) fn check_order(&self, call: &Call, cart: &Cart, read_total: Option<Price>, ending: &Ending) {
+        if ending.order.id.is_none() {
+            return;
+        }
+        let tokens = cart.tokens();
+        let intents = tokens.try_map(|token| token.intent().ok_or(()));
+        let diff = intents.ok().and_then(|intents| decide::drift(&intents, read_total, &ending.order));
+        let result = match &diff {
+            None => "not_told",
+            Some(diff) if diff.is_empty() => "same",
+            Some(_) => "drifted",
+        };
+        self.metrics.order_checks.with_label_values(&[result]).inc();
+        let Some(diff) = diff.filter(|diff| !diff.is_empty()) else { return };
+        let mut event = call.event_of(EventKind::OrderDrifted, Some(cart), None);
+        event.data.order_id = ending.order.id.clone().map(Into::into);
+        event.data.diff = diff;
+        self.record(&event.at(self.clock.now()));
     }
 
     /// The `observe` call of the execution API: an agent tells of what it does without a token.

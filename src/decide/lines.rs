@@ -2,8 +2,10 @@
 
 use crate::model::event::{Diff, Text};
 use crate::model::intent::Intent;
+use crate::model::money::Price;
 use crate::model::several::Several;
 use crate::protocol::extract::{Fact, Line};
+use crate::protocol::order::OrderFacts;
 
 /// Differences that are told at most of what has no counterpart.
 const LEFT_OVER_MAX: usize = 20;
@@ -22,6 +24,18 @@ pub(super) fn differences(intents: &Several<&Intent>, lines: &[Line]) -> Vec<Dif
         compare_all(intents, lines, &mut diff);
     }
     diff
+}
+
+/// See [`super::drift`].
+pub(super) fn drift(intents: &Several<&Intent>, read: Option<Price>, ordered: &OrderFacts) -> Option<Vec<Diff>> {
+    let costs = read.zip(ordered.cost);
+    if ordered.lines.is_none() && costs.is_none() {
+        return None;
+    }
+    let mut diff = ordered.lines.as_ref().map(|lines| differences(intents, lines)).unwrap_or_default();
+    let other = costs.filter(|(read, cost)| read != cost);
+    diff.extend(other.map(|(read, cost)| difference("/total".into(), "decimal", read.to_string(), cost.to_string())));
+    Some(diff)
 }
 
 /// Token by token: `/lines/1/…` is about the second of them.

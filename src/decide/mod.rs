@@ -18,6 +18,7 @@ use crate::model::scope::Scope;
 use crate::model::several::Several;
 use crate::model::time::Timestamp;
 use crate::protocol::extract::CheckoutFacts;
+use crate::protocol::order::OrderFacts;
 use crate::token::verify::Verified;
 
 use policy::Policy;
@@ -206,6 +207,13 @@ fn judge(q: &Question<'_>, facts: Facts<'_>) -> Result<Permit, Denial> {
         limits: q.policy.velocity(),
         amount,
     })
+}
+
+/// What was ordered and differs from what was authorised, or costs another total than what was
+/// `read` just before; nothing where the two agree. `None` where the answer repeats neither.
+#[must_use]
+pub fn drift(intents: &Several<&Intent>, read: Option<Price>, ordered: &OrderFacts) -> Option<Vec<Diff>> {
+    lines::drift(intents, read, ordered)
 }
 
 /// Judges a request for a token. The same rules in the same order, without a token or a cart.

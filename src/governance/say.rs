@@ -42,6 +42,9 @@ pub fn sentence(body: &Body<'_>) -> String {
             format!("The request passed unjudged, as the policy wants during an outage{}.", because(data))
         }
         EventKind::OrderObserved => order(data),
+        EventKind::OrderDrifted => {
+            "The merchant ordered something else than what was authorised and read just before.".to_owned()
+        }
         EventKind::PolicyActivated => "A policy came into force.".to_owned(),
         EventKind::PolicyRejected => format!("A changed policy was not taken{}.", because(data)),
         EventKind::KeyCreated => "A signing key was made.".to_owned(),

@@ -29,6 +29,7 @@ pub enum EventKind {
     ExecutionObserved,
     ExecutionBypassed,
     OrderObserved,
+    OrderDrifted,
     PolicyActivated,
     PolicyRejected,
     KeyCreated,
@@ -44,7 +45,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::ExecutionAuthorized,
         Self::ExecutionDenied,
         Self::ExecutionReserved,
@@ -57,6 +58,7 @@ impl EventKind {
         Self::ExecutionObserved,
         Self::ExecutionBypassed,
         Self::OrderObserved,
+        Self::OrderDrifted,
         Self::PolicyActivated,
         Self::PolicyRejected,
         Self::KeyCreated,
@@ -87,6 +89,7 @@ impl EventKind {
             Self::ExecutionObserved => "execution.observed",
             Self::ExecutionBypassed => "execution.bypassed",
             Self::OrderObserved => "order.observed",
+            Self::OrderDrifted => "order.drifted",
             Self::PolicyActivated => "policy.activated",
             Self::PolicyRejected => "policy.rejected",
             Self::KeyCreated => "key.created",

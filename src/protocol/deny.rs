@@ -184,15 +184,16 @@ impl Refusal {
         for Diff { path, authorized, actual, .. } in &self.diff {
             message.push_str(&format!(" {path}: authorized {authorized}, actual {actual}."));
         }
+        if let Some(rule) = &self.rule {
+            let told = |text: &Option<String>| text.clone().unwrap_or_else(|| "none".to_owned());
+            let (observed, limit) = (told(&self.observed), told(&self.limit));
+            message.push_str(&format!(" Rule {rule}: observed {observed}, limit {limit}."));
+        }
         if let Some(next) = self.code.next_step() {
             message.push_str(&format!(" Next: {next}."));
         }
         message.push_str(&format!(" Trace: {trace}."));
-        let mut error = json!({ "type": kind, "code": self.code.as_str(), "message": message });
-        if let (Some(first), Some(error)) = (self.diff.first(), error.as_object_mut()) {
-            error.insert("param".to_owned(), format!("${}", first.path.replace('/', ".")).into());
-        }
-        error
+        json!({ "type": kind, "code": self.code.as_str(), "message": message })
     }
 
     /// A request error: nothing was executed, so there is no `data` (GraphQL, October 2021, §7.1).

@@ -3,7 +3,7 @@
 use crate::model::json::{Value, read_object};
 use crate::model::money::Price;
 
-use super::extract::{CheckoutFacts, ordered};
+use super::extract::{Line, ordered};
 use super::outcome::Outcome;
 use super::pointer::Places;
 use super::preset::{Basis, Preset};
@@ -18,8 +18,10 @@ pub struct OrderFacts {
     /// With its currency where both can be read, else as it stood.
     pub total: Option<String>,
     pub status: Option<String>,
+    /// What the order costs, where its currency can be read too.
+    pub cost: Option<Price>,
     /// What was ordered, where the answer repeats it.
-    pub bought: Option<CheckoutFacts>,
+    pub lines: Option<Vec<Line>>,
 }
 
 /// Reads a complete answer; `body` is `None` where it could not be kept or decoded. `key` is the name
@@ -45,21 +47,22 @@ fn order(preset: &Preset, body: &Value<'_>, key: Option<&str>, basis: Basis) -> 
     let places = &preset.order;
     let root = places.root.with("{key}", key.unwrap_or_default()).find(body)?;
     let bought = ordered(preset, root, basis);
-    let amount = bought.as_ref().and_then(|bought| bought.total.stated().map(ToString::to_string));
+    let cost = bought.as_ref().and_then(|bought| bought.total.stated().copied()).or_else(|| cost(preset, root));
     Some(OrderFacts {
         id: text(&places.id, root),
-        total: amount.or_else(|| total(preset, root)).or_else(|| text(&places.total, root)),
+        total: cost.map(|cost| cost.to_string()).or_else(|| text(&places.total, root)),
         status: text(&places.status, root),
-        bought,
+        cost,
+        lines: bought.map(|bought| bought.lines),
     })
 }
 
-/// The total with its currency, from an answer that does not repeat the lines.
-fn total(preset: &Preset, root: &Value<'_>) -> Option<String> {
+/// What it costs, from an answer that does not repeat the lines.
+fn cost(preset: &Preset, root: &Value<'_>) -> Option<Price> {
     let lines = &preset.order.lines;
     let currency = lines.currency_case.read(&text(&lines.currency, root)?)?;
     let value = preset.order.total.find(root).next()?;
-    lines.money.read(value, currency, lines.decimals).as_ref().map(Price::to_string)
+    lines.money.read(value, currency, lines.decimals)
 }
 
 fn text(places: &Places, root: &Value<'_>) -> Option<String> {
@@ -90,6 +93,6 @@ mod tests {
             "line_items":[{"item":{"id":"mug","price":2999},"quantity":2}],"totals":[{"type":"total","amount":6498}]}"#;
         let (_, order) = read("ucp", done);
         assert_eq!(order.total.as_deref(), Some("64.98 USD"));
-        assert_eq!(order.bought.unwrap().lines.len(), 1);
+        assert_eq!(order.lines.unwrap().len(), 1);
     }
 }

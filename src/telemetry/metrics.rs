@@ -33,6 +33,8 @@ pub struct Metrics {
     pub released: IntCounter,
     pub indeterminate: IntCounter,
     pub bypassed: IntCounterVec,
+    /// `same`, `drifted`, or `not_told` where the answer does not repeat the order.
+    pub order_checks: IntCounterVec,
     pub policy_info: IntGaugeVec,
     pub reload_ok: IntGaugeVec,
     pub reload_at: GaugeVec,
@@ -128,6 +130,12 @@ impl Metrics {
             )?,
             released: counter(r, "released_total", "Reservations given back: nothing was executed")?,
             indeterminate: counter(r, "indeterminate_total", "Executions whose outcome is unknown")?,
+            order_checks: counters(
+                r,
+                "order_checks_total",
+                "Orders compared with what was authorised and read",
+                &["result"],
+            )?,
             bypassed: counters(
                 r,
                 "bypassed_total",
