@@ -1,12 +1,13 @@
 //! The configuration file as it is written.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
 
 use crate::model::document::{At, Problem};
 use crate::model::ids::StoreId;
-use crate::protocol::preset::{Preset, built_in};
+use crate::protocol::preset::{Preset, texts};
 use crate::telemetry::logging::LogFormat;
 
 use super::ledger::LedgerDoc;
@@ -53,6 +54,8 @@ struct GatewayDoc {
     connections_max: Option<At<i64>>,
     /// Upstream of paths that no route guards; without it they are 404.
     fallback: Option<String>,
+    /// Directory of preset files of your own.
+    presets: Option<At<String>>,
     routes: Vec<RouteDoc>,
 }
 
@@ -65,8 +68,11 @@ struct RouteDoc {
     hosts: Vec<String>,
     /// Path prefix, like `/checkout`.
     path: At<String>,
-    /// Names the checkout protocol: one of `permyx preset list`.
+    /// Names the checkout protocol: one of `permyx preset list`, or of `gateway.presets`.
     preset: At<String>,
+    /// Members of the preset that are different here.
+    #[schemars(with = "BTreeMap<String, serde_json::Value>")]
+    r#override: Option<At<toml::Table>>,
     store: At<String>,
     /// `http://host:port` of the merchant.
     upstream: At<String>,
@@ -164,7 +170,7 @@ impl ConfigDoc {
 
 impl GatewayDoc {
     fn compile(self, base: &Path, found: Found<'_>) -> GatewayConfig {
-        let presets = built_in().unwrap_or_default();
+        let presets = self.presets(base, found);
         let mut routes: Vec<RouteConfig> = Vec::new();
         for route in &self.routes {
             if routes.iter().any(|earlier| earlier.name == *route.name) {
@@ -188,8 +194,75 @@ impl GatewayDoc {
     }
 }
 
+impl GatewayDoc {
+    /// The texts of all presets, by name.
+    fn presets(&self, base: &Path, found: Found<'_>) -> BTreeMap<String, String> {
+        let mut presets: BTreeMap<_, _> =
+            texts().into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect();
+        let Some(dir) = &self.presets else { return presets };
+        let own = match files(&base.join(dir.as_str())) {
+            Ok(own) => own,
+            Err(error) => {
+                found
+                    .push(dir.problem(format!("`presets` cannot be read: {error}"), "name a directory of .toml files"));
+                return presets;
+            }
+        };
+        for (name, text) in own {
+            let told =
+                |problem: &Problem| dir.problem(format!("preset `{name}`: {}", problem.message), problem.fix.clone());
+            match Preset::parse(&text) {
+                Err(problems) => found.extend(problems.iter().map(told)),
+                Ok(preset) if preset.name != name => {
+                    let message = format!("`{name}.toml` names its preset `{}`", preset.name);
+                    found.push(dir.problem(message, "name the file like the preset"));
+                }
+                Ok(_) if presets.contains_key(&name) => {
+                    let message = format!("a preset is named `{name}` already");
+                    found.push(dir.problem(message, "choose another name, or use `override` at the route"));
+                }
+                Ok(_) => {
+                    presets.insert(name, text);
+                }
+            }
+        }
+        presets
+    }
+}
+
+/// The preset files of a directory, by stem; their fixtures are left out.
+fn files(dir: &Path) -> std::io::Result<Vec<(String, String)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(stem) = name.strip_suffix(".toml").filter(|stem| !stem.ends_with(".test")) {
+            found.push((stem.to_owned(), std::fs::read_to_string(&path)?));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 impl RouteDoc {
-    fn compile(&self, presets: &std::collections::BTreeMap<String, Preset>, found: Found<'_>) -> Option<RouteConfig> {
+    fn preset(&self, presets: &BTreeMap<String, String>, found: Found<'_>) -> Option<Preset> {
+        let Some(text) = presets.get(self.preset.as_str()) else {
+            let known = presets.keys().cloned().collect::<Vec<_>>().join(", ");
+            let message = format!("there is no preset `{}`", *self.preset);
+            found.push(self.preset.problem(message, format!("use one of: {known}")));
+            return None;
+        };
+        let changes = self.r#override.as_ref();
+        let read = changes.map_or_else(|| Preset::parse(text), |changes| Preset::parse_with(text, changes));
+        let at = changes.map_or(self.preset.offset, |changes| changes.offset);
+        let told = |problem: Problem| {
+            let message = format!("with this, preset `{}` is wrong: {}", *self.preset, problem.message);
+            Problem::new(Some(at), message, problem.fix)
+        };
+        read.map_err(|problems| found.extend(problems.into_iter().map(told))).ok()
+    }
+
+    fn compile(&self, presets: &BTreeMap<String, String>, found: Found<'_>) -> Option<RouteConfig> {
         let before = found.len();
         let name = named(Some(&self.name), "", found);
         let path_is_plain =
@@ -201,13 +274,7 @@ impl RouteDoc {
                 "write it like \"/checkout\", without a slash at the end",
             ));
         }
-        let preset = presets.get(self.preset.as_str()).cloned();
-        if preset.is_none() {
-            let known = presets.keys().cloned().collect::<Vec<_>>().join(", ");
-            found.push(
-                self.preset.problem(format!("there is no preset `{}`", *self.preset), format!("use one of: {known}")),
-            );
-        }
+        let preset = self.preset(presets, found);
         let store = StoreId::parse(&self.store);
         if let Err(why) = &store {
             found.push(self.store.problem(format!("`store` {why}"), "write the store's id"));

@@ -169,6 +169,20 @@ mod tests {
     }
 
     #[test]
+    fn a_route_may_change_its_preset() {
+        let route = |more: &str| {
+            let text = format!(
+                "[[gateway.routes]]\nname = \"a\"\npath = \"/a\"\npreset = \"ucp\"\nstore = \"s\"\nupstream = \"http://a\"\n{more}"
+            );
+            Config::parse(&text, Path::new("."))
+        };
+        let changed = route("[gateway.routes.override]\nvariant = \"shop:{id}\"\n").unwrap();
+        assert_eq!(changed.gateway.routes[0].preset.variant_of("1"), "shop:1");
+        let wrong = route("[gateway.routes.override]\nvariant = \"shop\"\n").unwrap_err();
+        assert!(wrong[0].message.contains("preset `ucp` is wrong"), "{wrong:?}");
+    }
+
+    #[test]
     fn every_mistake_is_told_at_once() {
         let text = "[gateway]\nlisten = \"8480\"\nlisten_on = 1\nbody_max = 5\n[[gateway.routes]]\nname = \"a\"\npath = \"checkout/\"\n\
                     preset = \"ucpp\"\nstore = \"a|b\"\nupstream = \"\"\n[keys]\njwks_file = \"a\"\njwks_url = \"b\"\n";

@@ -17,6 +17,12 @@ const FILES: [(&str, &str); 7] = [
     ("woocommerce", include_str!("../../../conf/presets/woocommerce.toml")),
 ];
 
+/// The files of the presets that are compiled in, by name.
+#[must_use]
+pub fn texts() -> BTreeMap<&'static str, &'static str> {
+    FILES.into_iter().collect()
+}
+
 /// The presets that are compiled in, by name.
 pub fn built_in() -> Result<BTreeMap<String, Preset>, Vec<Problem>> {
     FILES.iter().map(|(name, text)| Preset::parse(text).map(|preset| ((*name).to_owned(), preset))).collect()

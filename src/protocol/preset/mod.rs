@@ -17,7 +17,7 @@ use super::outcome::Outcomes;
 use super::path::{PathStyle, Pattern};
 use super::pointer::{Places, Pointer};
 
-pub use built_in::built_in;
+pub use built_in::{built_in, texts};
 pub use lines::{Amount, Basis, Case, Items, Lines, Prices};
 pub use request::Recognised;
 
@@ -199,6 +199,26 @@ impl Preset {
     /// Reads a preset file.
     pub fn parse(text: &str) -> Result<Self, Vec<Problem>> {
         document::read(text)
+    }
+
+    /// Reads a preset file with some of its members replaced: tables are merged, everything else is
+    /// taken whole.
+    pub fn parse_with(text: &str, changes: &toml::Table) -> Result<Self, Vec<Problem>> {
+        let not = |error: &dyn std::fmt::Display| vec![Problem::new(None, error.to_string(), "write it as TOML")];
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| not(&error))?;
+        merge(&mut table, changes);
+        Self::parse(&toml::to_string(&table).map_err(|error| not(&error))?)
+    }
+}
+
+fn merge(into: &mut toml::Table, changes: &toml::Table) {
+    for (name, change) in changes {
+        match (into.get_mut(name), change) {
+            (Some(toml::Value::Table(have)), toml::Value::Table(change)) => merge(have, change),
+            _ => {
+                into.insert(name.clone(), change.clone());
+            }
+        }
     }
 }
 

@@ -89,3 +89,15 @@ fn a_parameter_that_leads_elsewhere_is_noticed_in_every_spelling() {
         assert_eq!(preset.reroutes(query), None, "{query}");
     }
 }
+
+#[test]
+fn a_route_changes_what_it_names_and_keeps_the_rest() {
+    let ucp = texts()["ucp"];
+    let changes = "tokenless = \"observe\"\nvariant = \"ucp:{id}\"\n[path]\nignores_case = true\n[lines]\nvariant = \"/item/sku\"\n";
+    let changed = Preset::parse_with(ucp, &changes.parse().unwrap()).unwrap();
+    assert_eq!((changed.tokenless, changed.variant_of("1").as_str()), (Tokenless::Observe, "ucp:1"));
+    assert_eq!(phase(&changed, "POST", "/Checkout-Sessions/a/COMPLETE"), Some(Phase::Complete));
+    assert!(changed.session.is_some());
+    let wrong = Preset::parse_with(ucp, &"tokenles = 1".parse().unwrap()).unwrap_err();
+    assert!(wrong[0].message.contains("tokenles"), "{wrong:?}");
+}
