@@ -49,6 +49,9 @@ mod revoke;
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
 mod setup;
+/// Purchases from real merchants' software.
+#[cfg(feature = "gateway")]
+mod shops;
 /// The story of the README, told by the real program.
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 mod story;
@@ -60,9 +63,6 @@ mod support;
 mod tidy;
 /// The attacks on tokens, row by row.
 mod tokens;
-/// A session checkout on a real UCP shop.
-#[cfg(feature = "gateway")]
-mod ucp;
 /// `validate`: a token is burned once.
 #[cfg(feature = "control-plane")]
 mod validate;

@@ -5,12 +5,14 @@
 
 pub mod dir;
 pub mod gateway;
+pub mod graphql;
 pub mod http;
 pub mod load;
 pub mod merchant;
 #[cfg(feature = "control-plane")]
 pub mod plane;
 pub mod program;
+pub mod real;
 pub mod redis;
 pub mod shop;
 pub mod ucp;

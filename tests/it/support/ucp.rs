@@ -1,53 +1,11 @@
-//! A real UCP merchant, started for one test, and the steps of a purchase from it.
+//! The steps of a purchase from a UCP merchant.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
 
 use permyx::model::ids::Jti;
 use serde_json::{Value, json};
 
 use super::http::{Answer, Connection, request_to};
-use super::repository;
-
-/// The shop. It ends with the value: its standard input closes.
-pub struct UcpShop {
-    url: String,
-    child: Child,
-}
-
-impl UcpShop {
-    /// Starts it; the first time on a machine, its package is installed.
-    pub fn start() -> Self {
-        let home = repository().join("target/counterparts/ucpify");
-        let mut child = Command::new("python3")
-            .arg(repository().join("tests/counterparts/ucp_shop.py"))
-            .arg(home)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("python3 runs the UCP shop: apt-get install python3 python3-venv");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).expect("the UCP shop starts: see its message above");
-        Self { url: ready["url"].as_str().unwrap().to_owned(), child }
-    }
-
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.url.trim_start_matches("http://").parse().unwrap()
-    }
-}
-
-impl Drop for UcpShop {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.wait();
-    }
-}
 
 /// A buyer at one host name, with headers that go along with every request.
 pub struct Buyer<'a> {

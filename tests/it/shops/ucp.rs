@@ -4,7 +4,8 @@
 use permyx::model::scope::Scope;
 
 use crate::support::gateway::{Gateway, Guard, Purchase, kind};
-use crate::support::ucp::{Buyer, UcpShop};
+use crate::support::real::RealShop;
+use crate::support::ucp::Buyer;
 
 const TWO_MUGS: Purchase = Purchase {
     store: "guarded",
@@ -15,13 +16,13 @@ const TWO_MUGS: Purchase = Purchase {
     age_s: 0,
 };
 
-fn guard(name: &'static str, host: &'static str, policy: &'static str, shop: &UcpShop) -> Guard {
-    Guard { name, host, path: "/ucp/v1".to_owned(), preset: "ucp", upstream: shop.url().to_owned(), policy }
+fn guard(name: &'static str, host: &'static str, policy: &'static str, shop: &RealShop) -> Guard {
+    Guard { name, host, path: "/ucp/v1".to_owned(), preset: "ucp", upstream: shop.origin(), policy }
 }
 
 /// One host that is enforced and one that is only observed, in front of one shop.
-fn shop_and_gateway() -> (UcpShop, Gateway) {
-    let shop = UcpShop::start();
+fn shop_and_gateway() -> (RealShop, Gateway) {
+    let shop = RealShop::start("ucp_shop.py", "ucpify");
     let guards = [
         guard("guarded", "shop.example", "mode = \"enforce\"\n", &shop),
         guard("watched", "watched.example", "mode = \"observe\"\n", &shop),
