@@ -8,6 +8,7 @@ pub mod gateway;
 pub mod graphql;
 pub mod http;
 pub mod load;
+pub mod medusa;
 pub mod merchant;
 #[cfg(feature = "control-plane")]
 pub mod plane;

@@ -19,16 +19,21 @@ pub struct RealShop {
 impl RealShop {
     /// `script` is a file name; `home` keeps what is installed under `target/counterparts`.
     pub fn start(script: &str, home: &str) -> Self {
+        let home = repository().join("target/counterparts").join(home);
+        std::fs::create_dir_all(home.parent().unwrap()).unwrap();
+        let log = home.with_extension("log");
         let mut child = Command::new("python3")
             .arg(repository().join("tests/counterparts").join(script))
-            .arg(repository().join("target/counterparts").join(home))
+            .arg(&home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(&log).unwrap())
             .spawn()
             .expect("python3 runs the merchant: apt-get install python3 python3-venv");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let told = serde_json::from_str(&line).expect("the merchant starts: see its message above, and `.ci/setup`");
+        let told = serde_json::from_str(&line)
+            .unwrap_or_else(|_| panic!("{script} does not start: see {}, and run `.ci/setup`", log.display()));
         Self { told, child }
     }
 
