@@ -40,6 +40,9 @@ mod once;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]
 mod policy_reload;
+/// The read of a session just before its commit.
+#[cfg(feature = "gateway")]
+mod reading;
 /// Retries, and what becomes of them.
 #[cfg(feature = "gateway")]
 mod retry;

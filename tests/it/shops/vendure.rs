@@ -243,3 +243,17 @@ fn a_success_that_is_dressed_as_a_refusal_burns_all_the_same() {
     assert_eq!(state(&paid), "PaymentSettled");
     assert_eq!(code(&STAND.ready(AGENTS).pay(Some(&token))), (403, "REPLAY_DETECTED".to_owned()));
 }
+
+#[test]
+fn a_session_that_the_shop_does_not_know_is_none() {
+    let mut stranger = STAND.guest(AGENTS);
+    for bearer in [None, Some("nobody".to_owned())] {
+        stranger.bearer = bearer;
+        let refused = stranger.pay(Some(&STAND.token("agents")));
+        let told = &refused.json()["errors"][0]["extensions"]["permyx"];
+        assert_eq!(
+            (refused.status, &told["rule"], &told["observed"]),
+            (403, &json!("intent_unknown"), &json!("session_rotated"))
+        );
+    }
+}
