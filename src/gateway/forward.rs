@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
 use pingora::http::RequestHeader;
+use pingora::protocols::http::ServerSession as HttpSession;
 use pingora::proxy::Session;
 
 use crate::authority::cart::Cart;
@@ -27,6 +28,10 @@ impl Gateway {
         downstream.set_read_timeout(Some(CALLER_SILENCE));
         downstream.set_write_timeout(Some(CALLER_TAKES));
         downstream.set_total_drain_timeout(Some(DRAIN));
+        // One after the other, each judged by itself (RFC 9112 §9.3.2).
+        if let HttpSession::H1(connection) = downstream {
+            connection.set_pipelining_enabled(true);
+        }
     }
 
     /// The order that a forwarded answer told of.

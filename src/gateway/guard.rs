@@ -18,6 +18,7 @@ use crate::protocol::preset::{Dialect, Phase, Tokenless};
 
 use super::Gateway;
 use super::books::{AnswerKey, Commit, Reading, Ticket};
+use super::downgrade::{as_http1, stay_http1};
 use super::head;
 use super::look::Retrying;
 use super::route::{Kind, Route, Step};
@@ -57,7 +58,12 @@ impl Gateway {
     pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
         // One snapshot of the policies for the whole request.
         let policies = self.authority.policies.snapshot();
-        let looked = match self.look(session, &policies) {
+        if let Err(refusal) = as_http1(head_of(session)) {
+            return self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
+        }
+        stay_http1(head_of(session));
+        let bodiless = session.as_downstream_mut().is_body_empty();
+        let looked = match self.look(session, bodiless, &policies) {
             Ok(looked) => looked,
             Err(refusal) => return self.refuse(session, ctx, &refusal, Dialect::Permyx).await,
         };

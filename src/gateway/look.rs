@@ -12,7 +12,7 @@ use crate::detect::{self, AgentSignal};
 use crate::model::ids::TraceId;
 use crate::protocol::deny::Refusal;
 
-use super::route::{Route, Step};
+use super::route::{Body, Route, Step};
 use super::tokens::Tokens;
 use super::{Gateway, canonical, head};
 
@@ -45,7 +45,7 @@ impl Retrying {
 
 impl Gateway {
     /// Reads the head. Ambiguity is refused where something is enforced on this host.
-    pub(super) fn look(&self, session: &Session, policies: &Policies) -> Result<Looked, Refusal> {
+    pub(super) fn look(&self, session: &Session, bodiless: bool, policies: &Policies) -> Result<Looked, Refusal> {
         let request = session.req_header();
         let headers = &request.headers;
         head::well_formed(headers, request.version == http::Version::HTTP_11)?;
@@ -71,7 +71,7 @@ impl Gateway {
                 return Err(Refusal::malformed(400, "path", format!("send the path in its canonical form: {why}")));
             }
         }
-        let step = self.routes.find(&host, request.method.as_str(), &target.path, headers);
+        let step = self.routes.find(&host, request.method.as_str(), &target.path, Body { headers, bodiless });
         let enforced_elsewhere = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
         if step.is_none() && self.routes.elsewhere(&host, &target.path).any(enforced_elsewhere) {
             // The server behind may be the same: another name for it is no way around its guard.

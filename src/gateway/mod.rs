@@ -6,6 +6,7 @@ mod body;
 pub mod books;
 pub mod canonical;
 mod commit;
+mod downgrade;
 pub mod exchange;
 mod facts;
 mod forward;

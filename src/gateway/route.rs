@@ -30,6 +30,14 @@ pub struct Routes {
     pub fallback: Option<Arc<Upstream>>,
 }
 
+/// What is known of a request's body before it is read.
+#[derive(Clone, Copy)]
+pub struct Body<'h> {
+    pub headers: &'h HeaderMap,
+    /// There is none.
+    pub bodiless: bool,
+}
+
 /// What a request is on its route.
 #[derive(Clone)]
 pub struct Step {
@@ -60,10 +68,11 @@ impl Routes {
 
     /// What a request with this canonical path is.
     #[must_use]
-    pub fn find(&self, host: &str, method: &str, path: &str, headers: &HeaderMap) -> Option<Step> {
+    pub fn find(&self, host: &str, method: &str, path: &str, body: Body<'_>) -> Option<Step> {
+        let Body { headers, bodiless } = body;
         let (route, rest) = self.on_host(host).find_map(|route| Some((route, route.rest(path)?)))?;
         let media = Media::of(headers);
-        let (kind, session) = match route.preset.recognise(method, rest, media, is_bodiless(headers)) {
+        let (kind, session) = match route.preset.recognise(method, rest, media, bodiless) {
             Recognised::Step(phase, found) => (Kind::Phase(phase), found.session.map(ToOwned::to_owned)),
             Recognised::ByBody => (Kind::ByBody, None),
             Recognised::Harmless => (Kind::Harmless, None),
@@ -111,11 +120,6 @@ impl Route {
     fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
         rest_of(&self.prefix, path)
     }
-}
-
-fn is_bodiless(headers: &HeaderMap) -> bool {
-    let length = headers.get(http::header::CONTENT_LENGTH);
-    !headers.contains_key(http::header::TRANSFER_ENCODING) && length.is_none_or(|length| length == "0")
 }
 
 /// What names the session in a request's head: the first place that is filled, as the merchant looks.
@@ -169,7 +173,9 @@ mod tests {
     #[test]
     fn a_request_is_a_step_of_its_route() {
         let routes = routes();
-        let find = |host: &str, method: &str, path: &str| routes.find(host, method, path, &HeaderMap::new());
+        let find = |host: &str, method: &str, path: &str| {
+            routes.find(host, method, path, Body { headers: &HeaderMap::new(), bodiless: true })
+        };
         let step = find("any", "POST", "/checkout").unwrap();
         assert_eq!((&*step.route.name, step.kind), ("checkout", Kind::Phase(Phase::Complete)));
         assert_eq!(find("any", "PUT", "/checkout").unwrap().kind, Kind::Unknown);

@@ -16,6 +16,8 @@ use super::Gateway;
 
 /// Requests on one connection before it is closed.
 const REQUESTS_PER_CONNECTION: u32 = 100_000;
+/// Longest time that a connection is kept without a request.
+const IDLE: Duration = Duration::from_secs(60);
 /// Time for a TLS handshake.
 #[cfg(feature = "tls")]
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -72,6 +74,9 @@ fn application(gateway: Gateway) -> Arc<HttpProxy<Gateway>> {
     let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
+    // Without TLS a caller may begin in HTTP/2 (prior knowledge, RFC 9113 §3.3).
+    options.h2c = true;
+    options.h2_idle_timeout = Some(IDLE);
     proxy.server_options = Some(options);
     proxy.handle_init_modules();
     Arc::new(proxy)

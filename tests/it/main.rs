@@ -28,6 +28,9 @@ mod exchange;
 mod gate;
 /// That the helpers of these tests tell the truth.
 mod harness;
+/// Callers that speak HTTP/2, or do not wait for an answer.
+#[cfg(feature = "gateway")]
+mod http2;
 /// `introspect`: looking without burning.
 #[cfg(feature = "control-plane")]
 mod introspect;

@@ -215,7 +215,8 @@ fn there_is_one_method() {
         over("Content-Type: application/json\r\nX-Method-Override: GET\r\n", 400),
         over("Content-Type: application/json\r\nx-http-method: DELETE\r\n", 400),
         over("Content-Type: application/json\r\nUpgrade: websocket\r\nConnection: upgrade\r\n", 400),
-        over("Content-Type: application/json\r\nUpgrade: h2c\r\n", 400),
+        over("Content-Type: application/json\r\nUpgrade: h2c, websocket\r\nConnection: upgrade\r\n", 400),
+        over("Content-Type: application/json\r\nUpgrade: h2c\r\nUpgrade: h2c\r\n", 400),
         over("Content-Type: application/json\r\nEarly-Data: 1\r\n", 425),
         over("Content-Type: application/json\r\nExpect: 200-ok\r\n", 417),
         over("Content-Type: application/json\r\nExpect: 100-continue, x\r\n", 417),
@@ -243,4 +244,16 @@ fn heads_have_a_bound() {
     stand().refuses(all(400, [("many fields", Request { more: &many, ..Request::default() })]));
     let token = format!("Permyx-Execution-Token: {}\r\n", long(4_097));
     stand().refuses(all(431, [("a long token", Request { token: &token, ..Request::default() })]));
+}
+
+#[test]
+fn an_offer_of_http2_is_not_taken_nor_passed_on() {
+    let offer = "Content-Type: application/json\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                 HTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    let stand = stand();
+    stand.takes([("an offer".to_owned(), Request { more: offer, ..Request::default() }.bytes())]);
+    let arrived = stand.merchant.recorded().pop().unwrap();
+    for name in ["upgrade", "http2-settings", "connection"] {
+        assert!(arrived.header(name).is_empty(), "{name}: {}", arrived.head());
+    }
 }
