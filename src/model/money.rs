@@ -18,7 +18,7 @@ const NUMBER_TEXT_MAX: usize = 40;
 
 impl Decimal {
     /// Reads the text of a JSON number (RFC 8259 §6). `None` when it is no JSON number, has more
-    /// than 36 significant digits, or an exponent beyond ±36.
+    /// than 40 characters, more than 38 digits before its last zeros, or an exponent beyond ±36.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() > NUMBER_TEXT_MAX {
@@ -40,12 +40,15 @@ impl Decimal {
         if whole.len() > 1 && whole.starts_with('0') {
             return None;
         }
+        // Zeros at the end are no value: so many of them as fit the text may be written.
+        let valued = fraction.trim_end_matches('0');
         let mut mantissa: i128 = 0;
-        for digit in whole.bytes().chain(fraction.bytes()) {
+        for digit in whole.bytes().chain(valued.bytes()) {
             mantissa = mantissa.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
         }
-        let written = i32::try_from(fraction.len()).ok()? - exponent;
-        Self::normal(if negative { -mantissa } else { mantissa }, written)
+        let scale = |digits: &str| i32::try_from(digits.len()).ok().map(|digits| digits - exponent);
+        let value = Self::normal(if negative { -mantissa } else { mantissa }, scale(valued)?)?;
+        Some(Self { written_scale: u32::try_from(scale(fraction)?.max(0)).ok()?, ..value })
     }
 
     fn normal(mut mantissa: i128, written: i32) -> Option<Self> {
@@ -265,6 +268,10 @@ mod tests {
         let one = Decimal::parse("1").unwrap();
         for text in ["1.0", "1e0", "1.000", "10e-1", "0.1E1", "0.01e+2"] {
             assert_eq!(Decimal::parse(text).unwrap().integer(), one.integer(), "{text}");
+        }
+        for digit in 1..=9 {
+            let text = format!("{digit}.{}", "0".repeat(38));
+            assert_eq!(Decimal::parse(&text).and_then(Decimal::integer), Some(digit), "{text}");
         }
     }
 
