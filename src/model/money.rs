@@ -65,10 +65,12 @@ impl Decimal {
         Some(Self { mantissa, scale: u32::try_from(scale.max(0)).ok()?, written_scale })
     }
 
-    /// So many units of which `10^digits` make one; `None` beyond 36 digits.
+    /// The value of so many whole units, of which `10^digits` make one; `None` for a part of a unit,
+    /// and beyond 36 digits.
     #[must_use]
-    pub fn of_units(units: i64, digits: u32) -> Option<Self> {
-        Self::normal(i128::from(units), i32::try_from(digits).ok().filter(|digits| *digits <= 36)?)
+    pub fn of_units(units: Self, digits: u32) -> Option<Self> {
+        let digits = i32::try_from(digits).ok().filter(|digits| *digits <= 36)?;
+        if units.scale == 0 { Self::normal(units.mantissa, digits) } else { None }
     }
 
     /// The value as an integer, when it is one (`1`, `1.0`, `1e0`).

@@ -36,7 +36,7 @@ impl Money {
         match (self, decimals) {
             (Self::Major | Self::MajorText, _) => Price::of_major(number, currency),
             (_, None) => Price::of_minor(number.integer()?, currency),
-            (_, Some(decimals)) => Price::of_major(Decimal::of_units(number.integer()?, decimals)?, currency),
+            (_, Some(decimals)) => Price::of_major(Decimal::of_units(number, decimals)?, currency),
         }
     }
 }
@@ -62,6 +62,8 @@ mod tests {
         assert_eq!(read(Money::MajorText, number("1.25"), "KWD", None), None);
         assert_eq!(read(Money::Atomic, text("29990000"), "USD", Some(6)), Some(2999));
         assert_eq!(read(Money::Atomic, text("29990001"), "USD", Some(6)), None);
+        // Of a token with 18 digits, ten are more units than an integer of 64 bits holds.
+        assert_eq!(read(Money::Atomic, text("29990000000000000000"), "USD", Some(18)), Some(2999));
         assert_eq!(read(Money::MinorText, text(" 1"), "USD", None), None);
         assert_eq!(read(Money::MinorText, text("-1"), "USD", None), None);
     }
