@@ -40,6 +40,8 @@ mod observe;
 /// Exactly once, under load and through a kill.
 #[cfg(feature = "gateway")]
 mod once;
+/// Bodies judged twice: by us, and by an independent reader in Python.
+mod oracle;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]
 mod policy_reload;
