@@ -19,7 +19,9 @@ pub fn target(raw: &[u8]) -> Target<'_> {
         return Target { path: String::from_utf8_lossy(raw), oddity: Some("the target is not ASCII") };
     };
     let path = text.split('?').next().unwrap_or(text);
-    if let Some(oddity) = unsafe_form(path) {
+    // A fragment is no part of a target: it would not be passed on.
+    let fragment = text.contains('#').then_some("the target holds a `#`");
+    if let Some(oddity) = unsafe_form(path).or(fragment) {
         return Target { path: Cow::Borrowed(path), oddity: Some(oddity) };
     }
     let decoded = decode_unreserved(path);
@@ -170,6 +172,7 @@ mod tests {
             "/checkout%zz",
             "/checkout%",
             "/checkout#x",
+            "/checkout?a=1#x",
             "*",
             "http://host/checkout",
             "/checkout%c0%af",
