@@ -191,8 +191,7 @@ fn judge(q: &Question<'_>, facts: Facts<'_>) -> Result<Permit, Denial> {
     screen(q)?;
     let no_intent = |token| Denial::by(ReasonCode::IntentMismatch, "token.intent").about(token);
     let intents = q.bids.try_map(|bid| bid.token.intent().ok_or_else(|| no_intent(bid.token)))?;
-    rule::facts(&intents, facts)?;
-    rule::one_currency(&intents)?;
+    same_purchase(&intents, facts)?;
     let bids = || q.bids.iter().zip(intents.iter());
     each(bids().map(|(bid, intent)| (bid.token, rule::listing(intent, bid.listing, q.policy, q.now))))?;
     each(bids().map(|(bid, _)| (bid.token, rule::revoked(bid.revoked))))?;
@@ -214,6 +213,12 @@ fn judge(q: &Question<'_>, facts: Facts<'_>) -> Result<Permit, Denial> {
 #[must_use]
 pub fn drift(intents: &Several<&Intent>, read: Option<Price>, ordered: &OrderFacts) -> Option<Vec<Diff>> {
     lines::drift(intents, read, ordered)
+}
+
+/// Whether exactly what was authorised is bought, and in one currency.
+pub fn same_purchase(intents: &Several<&Intent>, facts: Facts<'_>) -> Result<(), Denial> {
+    rule::facts(intents, facts)?;
+    rule::one_currency(intents)
 }
 
 /// Judges a request for a token. The same rules in the same order, without a token or a cart.

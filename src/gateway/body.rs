@@ -1,22 +1,17 @@
-//! The body of a commit: read whole within bounds, decoded to be looked at, one strict document, one
-//! token. What is sent on is the body as it came.
+//! The body of a commit: read whole within bounds, and the tokens in it. What is sent on is the body
+//! as it came.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use pingora::proxy::Session;
 
-use crate::model::json::{Object, Value, read_object};
-use crate::protocol::coding::{Undecodable, decoded};
+use crate::model::json::Value;
 use crate::protocol::deny::Refusal;
-use crate::protocol::form::read_form;
-use crate::protocol::media::{Form, Media};
-use crate::protocol::preset::FactSource;
 
 use super::Gateway;
-use super::route::{Route, Step};
+use super::route::Route;
 use super::tokens::Tokens;
 
 /// Why there is no body to look at.
@@ -66,41 +61,6 @@ impl Gateway {
 
 fn cut_off() -> Refusal {
     Refusal::malformed(400, "body", "the body ended before its announced length, or its framing is not valid")
-}
-
-/// The body of a step as it is read: one strict document, written as the preset has it.
-pub(super) fn document<'b>(step: &Step, plain: &'b [u8]) -> Result<Value<'b>, Refusal> {
-    let preset = &step.route.preset;
-    if plain.trim_ascii().is_empty() && preset.source == FactSource::Session {
-        return Ok(Value::Object(Object::default()));
-    }
-    if step.media.form != Some(preset.form) {
-        let message = format!("send one Content-Type, `{}`", preset.form.media_type());
-        return Err(Refusal::malformed(415, "Content-Type", message));
-    }
-    let object = match preset.form {
-        Form::Json => read_object(plain).map_err(|error| {
-            Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"))
-        })?,
-        Form::Form => read_form(plain)
-            .map_err(|error| Refusal::malformed(400, "body", format!("send one strict form: {error}")))?,
-    };
-    if object.has_case_twins() {
-        return Err(Refusal::malformed(400, "body", "two names of one object differ in nothing but case"));
-    }
-    Ok(Value::Object(object))
-}
-
-/// The body without its content coding, within the limit.
-pub(super) fn plain<'b>(media: Media, body: &'b [u8], most: usize) -> Result<Cow<'b, [u8]>, Refusal> {
-    let Some(coding) = media.coding else {
-        let message = "send the body plain, or with one of `gzip` and `deflate`";
-        return Err(Refusal::malformed(415, "Content-Encoding", message));
-    };
-    decoded(body, coding, most).map_err(|why| {
-        let status = if why == Undecodable::TooLong { 413 } else { 400 };
-        Refusal::malformed(status, "body", format!("the body cannot be decoded: {why}"))
-    })
 }
 
 /// The tokens of a commit, from the header or from where the preset allows them in the body.

@@ -14,7 +14,7 @@ use crate::decide::policy::Mode;
 use crate::ledger::{Answer, Settlement};
 use crate::protocol::coding::decoded;
 use crate::protocol::media::Coding;
-use crate::protocol::order::{OrderFacts, read_answer};
+use crate::protocol::order::{AnswerKey, OrderFacts, read_answer};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::preset::Basis;
 
@@ -54,26 +54,12 @@ pub struct Commit {
     pub basis: Basis,
 }
 
-/// How the caller of a GraphQL API asked for its answer.
-#[derive(Clone)]
-pub struct AnswerKey {
-    /// The name under which it gives the committing field.
-    pub name: String,
-    /// True when the caller gave fields below it names of its own: then a success may read like a
-    /// refusal.
-    pub renamed: bool,
-}
-
 impl Reading {
     /// The outcome and the order of a complete answer; `coded` is its body as it came.
     pub(super) fn read(&self, status: u16, coding: Option<Coding>, coded: Option<&[u8]>) -> (Outcome, OrderFacts) {
         let Some(Commit { key, basis }) = &self.commit else { return (Outcome::Failed, OrderFacts::default()) };
         let plain = coded.zip(coding).and_then(|(body, coding)| decoded(body, coding, PLAIN_MAX).ok());
-        let name = key.as_ref().map(|key| key.name.as_str());
-        let (outcome, order) = read_answer(&self.route.preset, status, plain.as_deref(), name, *basis);
-        // The caller's own names prove nothing that would give a token back.
-        let doubtful = outcome == Outcome::NotExecuted && key.as_ref().is_some_and(|key| key.renamed);
-        (if doubtful { Outcome::Failed } else { outcome }, order)
+        read_answer(&self.route.preset, status, plain.as_deref(), key.as_ref(), *basis)
     }
 }
 

@@ -13,14 +13,15 @@ use crate::decide::{Denial, Facts};
 use crate::model::json::Value;
 use crate::model::percent;
 use crate::model::reason::{Fault, ReasonCode};
+use crate::protocol::body::{document, plain};
 use crate::protocol::deny::Refusal;
 use crate::protocol::preset::FactSource;
+use crate::protocol::session::NoFacts;
 
 use super::Gateway;
-use super::body::{document, plain, tokens};
+use super::body::tokens;
 use super::books::{Books, Ticket};
 use super::exchange::Execution;
-use super::facts::NoFacts;
 use super::forward::outgoing;
 use super::guard::Guarded;
 use super::state::{Context, Decided};
@@ -54,7 +55,7 @@ impl Gateway {
         let sent = body.clone();
         let plain = plain(guarded.step.media, &sent, self.settings.body_max);
         let document = match &plain {
-            Ok(plain) => document(&guarded.step, plain),
+            Ok(plain) => document(&guarded.step.route.preset, guarded.step.media, plain),
             Err(refusal) => Err(refusal.clone()),
         };
         let presented = match tokens(&guarded.step.route, in_header, document.as_ref().ok()) {

@@ -1,33 +1,26 @@
-//! What is being bought: from the request, or from the merchant's session just before the commit
-//! (README decisions 14 and 15). Where facts come from is the preset's word, never chance.
+//! The reading of the merchant's session just before a commit, where the preset says that it tells
+//! what is being bought.
 
 use bytes::BytesMut;
 use http::HeaderMap;
 use pingora::http::RequestHeader;
 
-use crate::model::json::{Value, read_object};
-use crate::protocol::coding::decoded;
-use crate::protocol::extract::{CheckoutFacts, contradicts, facts};
+use crate::model::json::Value;
+use crate::protocol::extract::CheckoutFacts;
 use crate::protocol::media::Media;
 use crate::protocol::preset::{Basis, FactSource, SessionRead};
+use crate::protocol::session::{NoFacts, SESSION_MAX, SessionAnswer, purchase};
 
 use super::Gateway;
 use super::exchange::{Outgoing, SendFault};
 use super::route::{Route, Step};
 use super::wire::{AnswerFault, AnswerHead};
 
-/// Longest session that is read.
-const SESSION_MAX: usize = 1024 * 1024;
-
-/// Why the facts are not known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoFacts {
-    /// The request or the session does not say.
-    Unknown(&'static str),
-    /// The merchant could not be asked.
-    Unreachable(&'static str),
-    /// The committing request names another purchase than the session.
-    Contradicted,
+/// What a session's read was answered, as it came.
+struct Whole {
+    status: u16,
+    media: Media,
+    body: BytesMut,
 }
 
 impl Gateway {
@@ -40,44 +33,14 @@ impl Gateway {
         basis: Basis,
     ) -> Result<CheckoutFacts, NoFacts> {
         let preset = &step.route.preset;
-        match (preset.source, &preset.session) {
-            (FactSource::Request, _) => facts(preset, body, basis).map_err(|unknown| NoFacts::Unknown(unknown.0)),
-            (FactSource::Session, Some(read)) => {
-                let facts = self.read_session(step, read, head, basis).await?;
-                if contradicts(preset, body, &facts, basis) { Err(NoFacts::Contradicted) } else { Ok(facts) }
-            }
-            (FactSource::Session, None) => Err(NoFacts::Unknown("session_cannot_be_read")),
-        }
-    }
-
-    async fn read_session(
-        &self,
-        step: &Step,
-        read: &SessionRead,
-        head: &RequestHeader,
-        basis: Basis,
-    ) -> Result<CheckoutFacts, NoFacts> {
+        let read = preset.session.as_ref().filter(|_| preset.source == FactSource::Session);
+        let Some(read) = read else { return purchase(preset, body, None, basis) };
         let out = session_request(step, read, head);
         let reading = self.exchange_whole(&step.route, read, &head.headers, &out);
         let whole = tokio::time::timeout(self.settings.session_deadline, reading).await;
-        let (status, media, body) = whole.map_err(|_| NoFacts::Unreachable("session_timeout"))??;
-        match status {
-            200 => {}
-            401 | 403 => return Err(NoFacts::Unknown("session_refused")),
-            404 | 410 => return Err(NoFacts::Unknown("session_not_found")),
-            500.. => return Err(NoFacts::Unreachable("session_error")),
-            _ => return Err(NoFacts::Unknown("session_answer")),
-        }
-        let coding = media.coding.ok_or(NoFacts::Unknown("session_encoded"))?;
-        let plain = decoded(&body, coding, SESSION_MAX).map_err(|_| NoFacts::Unknown("session_encoded"))?;
-        let answer = read_object(&plain).map_err(|_| NoFacts::Unknown("session_is_not_a_json_object"))?;
-        let answer = Value::Object(answer);
-        let session = read.root.find(&answer).filter(|session| **session != Value::Null);
-        let session = session.ok_or(NoFacts::Unknown("session_not_found"))?;
-        if read.over.is(session) {
-            return Err(NoFacts::Unknown("session_over"));
-        }
-        facts(&step.route.preset, session, basis).map_err(|unknown| NoFacts::Unknown(unknown.0))
+        let Whole { status, media, body: answered } = whole.map_err(|_| NoFacts::Unreachable("session_timeout"))??;
+        let answer = SessionAnswer { status, coding: media.coding, body: &answered };
+        purchase(preset, body, Some(answer), basis)
     }
 
     async fn exchange_whole(
@@ -86,7 +49,7 @@ impl Gateway {
         read: &SessionRead,
         headers: &HeaderMap,
         out: &Outgoing,
-    ) -> Result<(u16, Media, BytesMut), NoFacts> {
+    ) -> Result<Whole, NoFacts> {
         let unreachable = |fault: AnswerFault| match fault {
             AnswerFault::TimedOut => NoFacts::Unreachable("session_timeout"),
             _ => NoFacts::Unreachable("session_failed"),
@@ -107,7 +70,7 @@ impl Gateway {
             body.extend_from_slice(&piece);
         }
         self.exchange.finish(&route.upstream, incoming);
-        Ok((head.status, media_of(&head), body))
+        Ok(Whole { status: head.status, media: media_of(&head), body })
     }
 }
 

@@ -14,10 +14,11 @@ use crate::detect::AgentSignal;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::protocol::deny::Refusal;
+use crate::protocol::order::AnswerKey;
 use crate::protocol::preset::{Dialect, Phase, Tokenless};
 
 use super::Gateway;
-use super::books::{AnswerKey, Commit, Reading, Ticket};
+use super::books::{Commit, Reading, Ticket};
 use super::downgrade::{as_http1, stay_http1};
 use super::head;
 use super::look::Retrying;

@@ -4,14 +4,14 @@ use bytes::Bytes;
 use pingora::proxy::Session;
 
 use crate::decide::Denial;
-use crate::model::json::Value;
 use crate::model::reason::ReasonCode;
+use crate::protocol::body::does;
 use crate::protocol::graphql::Does;
+use crate::protocol::order::AnswerKey;
 use crate::protocol::preset::Phase;
 
 use super::Gateway;
-use super::body::{NoBody, document, plain};
-use super::books::AnswerKey;
+use super::body::NoBody;
 use super::guard::Guarded;
 use super::route::Kind;
 use super::state::{Context, Decided};
@@ -59,7 +59,8 @@ impl Gateway {
             Taken::Body(guarded, body) => (*guarded, body),
             Taken::Answered(answered) => return Ok(answered),
         };
-        let does = self.does(&guarded, &body, session.req_header().uri.query());
+        let (preset, query) = (&guarded.step.route.preset, session.req_header().uri.query());
+        let does = does(preset, guarded.step.media, &body, query, self.settings.body_max);
         match (does, tokens) {
             (Does::Commit { key, renamed }, tokens) => {
                 guarded.step.kind = Kind::Phase(Phase::Complete);
@@ -76,19 +77,6 @@ impl Gateway {
             (Does::Read, _) => self.onward(session, ctx, guarded, Decided::Unguarded, Some(body)).await,
             (Does::Unrecognised(cause), Some(_)) => self.unrecognised(session, ctx, guarded, cause, Some(body)).await,
             (Does::Unrecognised(_), None) => self.tokenless(session, ctx, guarded, Some(body)).await,
-        }
-    }
-
-    fn does(&self, guarded: &Guarded, body: &[u8], query: Option<&str>) -> Does {
-        let Some(operations) = &guarded.step.route.preset.operations else {
-            return Does::Unrecognised("no_operations");
-        };
-        let Ok(plain) = plain(guarded.step.media, body, self.settings.body_max) else {
-            return Does::Unrecognised("body_encoded");
-        };
-        match document(&guarded.step, &plain) {
-            Ok(Value::Object(document)) => operations.judge(&document, query),
-            _ => Does::Unrecognised("body_is_not_a_json_object"),
         }
     }
 }

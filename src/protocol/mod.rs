@@ -1,6 +1,7 @@
 //! Floor 1: the shapes of checkouts. A preset says where the facts of a purchase stand; nothing
 //! here sends or decides.
 
+pub mod body;
 pub mod coding;
 pub mod deny;
 pub mod extract;
@@ -13,3 +14,4 @@ pub mod outcome;
 pub mod path;
 pub mod pointer;
 pub mod preset;
+pub mod session;

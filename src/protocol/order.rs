@@ -24,20 +24,34 @@ pub struct OrderFacts {
     pub lines: Option<Vec<Line>>,
 }
 
-/// Reads a complete answer; `body` is `None` where it could not be kept or decoded. `key` is the name
-/// under which a GraphQL answer gives the committing field.
+/// How the caller of a GraphQL API asked for its answer.
+#[derive(Clone)]
+pub struct AnswerKey {
+    /// The name under which it gives the committing field.
+    pub name: String,
+    /// True when the caller gave fields below it names of its own: then a success may read like a
+    /// refusal.
+    pub renamed: bool,
+}
+
+/// Reads a complete answer; `body` is `None` where it could not be kept or decoded.
 #[must_use]
 pub fn read_answer(
     preset: &Preset,
     status: u16,
     body: Option<&[u8]>,
-    key: Option<&str>,
+    key: Option<&AnswerKey>,
     basis: Basis,
 ) -> (Outcome, OrderFacts) {
     let body = body.and_then(|body| read_object(body).ok()).map(Value::Object);
-    let outcome = preset.outcomes.judge(status, body.as_ref(), key);
+    let name = key.map(|key| key.name.as_str());
+    let outcome = match preset.outcomes.judge(status, body.as_ref(), name) {
+        // The caller's own names prove nothing that would give a token back.
+        Outcome::NotExecuted if key.is_some_and(|key| key.renamed) => Outcome::Failed,
+        outcome => outcome,
+    };
     let order = match (outcome, &body) {
-        (Outcome::Committed | Outcome::Pending, Some(body)) => order(preset, body, key, basis),
+        (Outcome::Committed | Outcome::Pending, Some(body)) => order(preset, body, name, basis),
         _ => None,
     };
     (outcome, order.unwrap_or_default())

@@ -112,9 +112,10 @@ proptest! {
         if let Ok(object) = read_object(text.as_bytes()) {
             let _ = (object.pointer(&text), object.pointer("/items/0/~1~0"));
             let object = Value::Object(object);
+            let key = order::AnswerKey { name: "key".to_owned(), renamed: false };
             for preset in preset::built_in().unwrap().values() {
                 let _ = extract::facts(preset, &object, Basis::Gross);
-                let _ = order::read_answer(preset, 200, Some(text.as_bytes()), Some("key"), Basis::Net);
+                let _ = order::read_answer(preset, 200, Some(text.as_bytes()), Some(&key), Basis::Net);
                 let _ = Pointer::parse(&text).map(|pointer| pointer.find(&object).is_some());
             }
         }
