@@ -14,6 +14,7 @@ pub mod decide;
 pub mod detect;
 pub mod durable;
 pub mod evidence;
+pub mod fixtures;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 pub mod governance;

@@ -1,11 +1,13 @@
 //! How a command ends when it does not succeed: a sentence with its causes, and a stable exit code.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use crate::authority::policies::NotTaken;
 use crate::boot::BootError;
 use crate::config::ConfigError;
 use crate::keystore::KeystoreError;
+use crate::model::document::Problems;
 use crate::model::ids::Jti;
 use crate::model::revocation::{NoCommand, NotASubject};
 use crate::net::client::ClientError;
@@ -61,6 +63,14 @@ pub enum CliError {
         "the ledger does not remember the token {0}: it was not used within the last five minutes, or in another store"
     )]
     NotRemembered(Jti),
+    #[error("there is no preset `{name}`; use one of: {known}")]
+    NoSuchPreset { name: String, known: String },
+    #[error("cannot read `{}`", .path.display())]
+    Unread { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Wrong(Problems),
+    #[error("{failed} of {count} cases failed")]
+    CasesFailed { failed: usize, count: usize },
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -107,7 +117,8 @@ impl CliError {
             Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
             Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
             Self::Config(_) | Self::Policies(_) | Self::NotRemembered(_) => Exit::Finding,
-            Self::NoSharedLedger => Exit::Usage,
+            Self::Wrong(_) | Self::Unread { .. } | Self::CasesFailed { .. } => Exit::Finding,
+            Self::NoSharedLedger | Self::NoSuchPreset { .. } => Exit::Usage,
             Self::Ledger(_) => Exit::Unreachable,
             Self::Boot(_) => Exit::Usage,
             Self::Refused(refusal) if refusal.status < 500 => Exit::Finding,

@@ -4,6 +4,7 @@ pub mod agent_key;
 pub mod error;
 pub mod keys;
 pub mod ledger;
+pub mod preset;
 pub mod revoke;
 mod run;
 pub mod timeline;
@@ -54,6 +55,8 @@ enum Verb {
     /// Check a configuration file, or print its schema
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// The checkout protocols that are known, and their tests
+    Preset(preset::PresetArgs),
     /// Check policy files
     #[command(subcommand)]
     Policy(PolicyVerb),
@@ -105,6 +108,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Revoke(args) => revoke::run(&args, &Clock::system(), out),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),
         Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),
+        Verb::Preset(args) => preset::run(&args, out),
         Verb::Policy(PolicyVerb::Validate { paths }) => run::validate_policies(&paths, out),
     }
 }

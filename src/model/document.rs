@@ -58,7 +58,9 @@ impl Problems {
         lines.join(" | ")
     }
 
-    fn place(&self, problem: &Problem) -> String {
+    /// `file:line`, or the file where the problem has no place.
+    #[must_use]
+    pub fn place(&self, problem: &Problem) -> String {
         match problem.offset {
             Some(offset) => format!("{}:{}", self.file, line_of(&self.text, offset).0),
             None => self.file.clone(),
@@ -84,7 +86,8 @@ impl fmt::Display for Problems {
 }
 
 /// The 1-based number and the text of the line that holds this byte.
-fn line_of(text: &str, offset: usize) -> (usize, &str) {
+#[must_use]
+pub fn line_of(text: &str, offset: usize) -> (usize, &str) {
     let before = text.get(..offset.min(text.len())).unwrap_or(text);
     let number = before.matches('\n').count() + 1;
     (number, text.lines().nth(number - 1).unwrap_or_default())

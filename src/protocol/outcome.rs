@@ -10,7 +10,8 @@ use crate::model::json::Value;
 use super::pointer::{OneOrMany, Pointer};
 
 /// What a complete answer says about the purchase.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Committed,
     Pending,

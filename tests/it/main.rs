@@ -45,6 +45,8 @@ mod oracle;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]
 mod policy_reload;
+/// `permyx preset`, and what the fixtures of presets show.
+mod presets;
 /// The read of a session just before its commit.
 #[cfg(feature = "gateway")]
 mod reading;

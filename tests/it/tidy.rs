@@ -14,7 +14,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (0, &["model"]),
     (1, &["token", "protocol", "detect"]),
     (2, &["decide"]),
-    (3, &["clock", "durable", "reload", "telemetry", "net"]),
+    (3, &["clock", "durable", "fixtures", "reload", "telemetry", "net"]),
     (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "revocation", "sessions"]),
     (5, &["authority", "governance"]),
     (6, &["gateway", "api", "portal", "ops"]),
@@ -237,7 +237,12 @@ fn presets_policies_and_configurations_parse() {
             findings.extend(parse(&text).map(|why| format!("{}: {why}", path.display())));
         }
     };
-    check("conf/presets", &|text| permyx::protocol::preset::Preset::parse(text).err().map(|why| format!("{why:?}")));
+    check("conf/presets", &|text| {
+        let fixtures = || permyx::fixtures::parse(text).err();
+        let preset = || permyx::protocol::preset::Preset::parse(text).err();
+        let wrong = if text.contains("[[case]]") { fixtures() } else { preset() };
+        wrong.map(|why| format!("{why:?}"))
+    });
     check("policies", &|text| permyx::decide::policy::Policy::parse(text).err().map(|why| format!("{why:?}")));
     let config = |text: &str| permyx::config::Config::parse(text, repository()).err().map(|why| format!("{why:?}"));
     check("conf/examples", &config);
@@ -259,8 +264,10 @@ fn the_files_of_the_readme_are_good() {
 fn every_preset_file_is_compiled_in() {
     let built_in: BTreeSet<_> = permyx::protocol::preset::built_in().unwrap().into_keys().collect();
     let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    let on_disk: BTreeSet<_> = files(&repository().join("conf/presets"), ".toml").into_iter().map(stem).collect();
-    assert_eq!(built_in, on_disk);
+    let stems: Vec<_> = files(&repository().join("conf/presets"), ".toml").into_iter().map(stem).collect();
+    let (tests, presets): (Vec<_>, Vec<_>) = stems.into_iter().partition(|stem| stem.ends_with(".test"));
+    assert_eq!(built_in, presets.into_iter().collect());
+    assert_eq!(built_in, tests.iter().map(|stem| stem.trim_end_matches(".test").to_owned()).collect());
 }
 
 #[test]

@@ -6,24 +6,44 @@ use crate::model::document::Problem;
 
 use super::Preset;
 
-/// Their files, by name.
-const FILES: [(&str, &str); 7] = [
-    ("acp", include_str!("../../../conf/presets/acp.toml")),
-    ("medusa", include_str!("../../../conf/presets/medusa.toml")),
-    ("oneshot-form", include_str!("../../../conf/presets/oneshot-form.toml")),
-    ("oneshot-json", include_str!("../../../conf/presets/oneshot-json.toml")),
-    ("ucp", include_str!("../../../conf/presets/ucp.toml")),
-    ("vendure", include_str!("../../../conf/presets/vendure.toml")),
-    ("woocommerce", include_str!("../../../conf/presets/woocommerce.toml")),
-];
+/// A preset's file, and its fixtures that stand beside it.
+struct Files {
+    name: &'static str,
+    preset: &'static str,
+    fixtures: &'static str,
+}
+
+macro_rules! files {
+    ($($name:literal),* $(,)?) => {
+        &[$(Files {
+            name: $name,
+            preset: include_str!(concat!("../../../conf/presets/", $name, ".toml")),
+            fixtures: include_str!(concat!("../../../conf/presets/", $name, ".test.toml")),
+        }),*]
+    };
+}
+
+const FILES: &[Files] = files!["acp", "medusa", "oneshot-form", "oneshot-json", "ucp", "vendure", "woocommerce"];
 
 /// The files of the presets that are compiled in, by name.
 #[must_use]
 pub fn texts() -> BTreeMap<&'static str, &'static str> {
-    FILES.into_iter().collect()
+    FILES.iter().map(|files| (files.name, files.preset)).collect()
 }
 
 /// The presets that are compiled in, by name.
 pub fn built_in() -> Result<BTreeMap<String, Preset>, Vec<Problem>> {
-    FILES.iter().map(|(name, text)| Preset::parse(text).map(|preset| ((*name).to_owned(), preset))).collect()
+    FILES.iter().map(|files| Preset::parse(files.preset).map(|preset| (files.name.to_owned(), preset))).collect()
+}
+
+/// A compiled-in preset as it is written.
+#[must_use]
+pub fn text(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|files| files.name == name).map(|files| files.preset)
+}
+
+/// The fixtures of a compiled-in preset as they are written.
+#[must_use]
+pub fn fixtures(name: &str) -> Option<&'static str> {
+    FILES.iter().find(|files| files.name == name).map(|files| files.fixtures)
 }

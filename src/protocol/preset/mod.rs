@@ -17,7 +17,7 @@ use super::outcome::Outcomes;
 use super::path::{PathStyle, Pattern};
 use super::pointer::{Places, Pointer};
 
-pub use built_in::{built_in, texts};
+pub use built_in::{built_in, fixtures, text, texts};
 pub use lines::{Amount, Basis, Case, Items, Lines, Prices};
 pub use request::Recognised;
 
