@@ -87,6 +87,10 @@ pub(super) async fn start_gateway(
     let mut routes = Vec::new();
     for route in &config.gateway.routes {
         let to = upstream(&route.name, &route.upstream)?;
+        if !route.preset.proven {
+            let (route, preset) = (&route.name, &route.preset.name);
+            tracing::warn!(route, preset, "this preset was never run against a real counterpart");
+        }
         upstreams.push(to.clone());
         routes.push(Arc::new(Route {
             name: route.name.as_str().into(),

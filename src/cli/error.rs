@@ -69,8 +69,10 @@ pub enum CliError {
     Unread { path: PathBuf, source: std::io::Error },
     #[error("{0}")]
     Wrong(Problems),
-    #[error("{failed} of {count} cases failed")]
+    #[error("a preset does not do what its fixtures say; cases: {count}, failed: {failed}")]
     CasesFailed { failed: usize, count: usize },
+    #[error("it is not ready to start; errors: {0}")]
+    NotReady(usize),
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -117,7 +119,7 @@ impl CliError {
             Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
             Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
             Self::Config(_) | Self::Policies(_) | Self::NotRemembered(_) => Exit::Finding,
-            Self::Wrong(_) | Self::Unread { .. } | Self::CasesFailed { .. } => Exit::Finding,
+            Self::Wrong(_) | Self::Unread { .. } | Self::CasesFailed { .. } | Self::NotReady(_) => Exit::Finding,
             Self::NoSharedLedger | Self::NoSuchPreset { .. } => Exit::Usage,
             Self::Ledger(_) => Exit::Unreachable,
             Self::Boot(_) => Exit::Usage,

@@ -1,6 +1,7 @@
 //! Floor 9: the command line.
 
 pub mod agent_key;
+pub mod check;
 pub mod error;
 pub mod keys;
 pub mod ledger;
@@ -52,6 +53,8 @@ enum Verb {
     AgentKey(agent_key::AgentKeyArgs),
     /// Revoke a token, an agent, a signing key or a store, at once and everywhere
     Revoke(revoke::RevokeArgs),
+    /// Check everything that a gateway reads when it starts, without starting it
+    Check(check::CheckArgs),
     /// Check a configuration file, or print its schema
     #[command(subcommand)]
     Config(ConfigVerb),
@@ -106,6 +109,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
         Verb::Revoke(args) => revoke::run(&args, &Clock::system(), out),
+        Verb::Check(args) => check::run(&args, out),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),
         Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),
         Verb::Preset(args) => preset::run(&args, out),

@@ -120,7 +120,7 @@ struct Suite {
 
 fn test(args: &TestArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let named = if args.presets.is_empty() { known().into_keys().collect() } else { args.presets.clone() };
-    let suites = named.iter().map(|name| suite(name)).collect::<Result<Vec<_>, _>>()?;
+    let suites = files_once(&named).iter().map(|name| suite(name)).collect::<Result<Vec<_>, _>>()?;
     let (mut count, mut failed) = (0, 0);
     for suite in &suites {
         if !args.json {
@@ -134,9 +134,21 @@ fn test(args: &TestArgs, out: &mut dyn Write) -> Result<(), CliError> {
         }
     }
     if !args.json {
-        writeln!(out, "{count} cases, {failed} failed")?;
+        writeln!(out, "cases: {count}, failed: {failed}")?;
     }
     if failed == 0 { Ok(()) } else { Err(CliError::CasesFailed { failed, count }) }
+}
+
+/// A shell's `*.toml` names a preset and its fixtures: that is one of them.
+fn files_once(named: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in named {
+        let name = name.strip_suffix(".test.toml").map_or_else(|| name.clone(), |stem| format!("{stem}.toml"));
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
 }
 
 fn suite(name: &str) -> Result<Suite, CliError> {

@@ -17,6 +17,8 @@ mod cart;
 /// The catalog that a merchant puts.
 #[cfg(feature = "control-plane")]
 mod catalog;
+/// `permyx check`: what stands against a start, before it.
+mod check;
 /// What anybody may read of the API.
 #[cfg(feature = "control-plane")]
 mod discover;

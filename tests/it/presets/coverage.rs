@@ -4,6 +4,8 @@ use permyx::fixtures::{Case, Decision, Step, parse};
 use permyx::protocol::outcome::Outcome;
 use permyx::protocol::preset::{built_in, fixtures, text};
 
+use crate::support::repository;
+
 /// A preset as it is written, and its fixtures.
 struct Shown {
     preset: toml::Table,
@@ -80,6 +82,14 @@ fn the_fixtures_of_every_preset_show_every_step_outcome_and_mismatch() {
         findings.extend(missing.iter().map(|missing| format!("conf/presets/{name}.test.toml shows no {missing}")));
     }
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
+}
+
+#[test]
+fn the_example_of_the_documents_passes() {
+    let doc = std::fs::read_to_string(repository().join("docs/fixtures.md")).unwrap();
+    let example = doc.split("```\n").nth(1).unwrap();
+    let cases = parse(example).unwrap_or_else(|problems| panic!("{problems:?}"));
+    assert!(cases[0].tried(&built_in().unwrap()["ucp"]).misses.is_empty());
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn the_presets_are_listed_and_shown_as_they_are_compiled_in() {
 fn the_built_in_presets_pass_their_fixtures() {
     let dir = TempDir::new();
     let (told, code) = said(&dir, &["test"]);
-    assert!(code == Some(0) && told.ends_with(" cases, 0 failed\n"), "{told}");
+    assert!(code == Some(0) && told.ends_with(", failed: 0\n"), "{told}");
     let (told, code) = said(&dir, &["test", "ucp", "--json"]);
     let cases: Vec<Value> = told.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(code == Some(0) && cases.iter().all(|case| case["ok"] == true && case["preset"] == "ucp"), "{told}");
@@ -58,6 +58,7 @@ fn a_case_that_comes_out_otherwise_is_told_with_what_was_found() {
     assert_eq!(code, Some(1));
     let golden = std::fs::read_to_string(repository().join("tests/golden/failing_fixture.txt")).unwrap();
     assert_eq!(told, golden, "\n{told}");
+    assert_eq!(said(&dir, &["test", "my.test.toml", "my.toml"]).0, golden, "one preset with its fixtures");
     let (told, code) = said(&dir, &["test", "my.toml", "--json"]);
     let first: Value = serde_json::from_str(told.lines().next().unwrap()).unwrap();
     assert_eq!((code, &first["ok"], &first["line"]), (Some(1), &Value::Bool(false), &Value::from(4)));

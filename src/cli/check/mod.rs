@@ -1,0 +1,108 @@
+//! `permyx check`: what stands against a start, and what a gateway would not do, before it starts.
+
+mod findings;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use crate::authority::policies::{NotTaken, Policies};
+use crate::catalog::{Catalog, CatalogError};
+use crate::config::{Config, ConfigError};
+use crate::model::document::Problems;
+use crate::reload::read_dir;
+
+use super::error::CliError;
+use findings::{Finding, Known, Level};
+
+/// A look at everything that a gateway would read when it starts.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  permyx check --config /etc/permyx/permyx.toml\n\n\
+                        Exit code 1: there is an error. Nothing is started, written or connected to.")]
+pub struct CheckArgs {
+    /// Configuration file
+    #[arg(long, short, env = "PERMYX_CONFIG", default_value = "conf/permyx.toml")]
+    config: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Checks and writes what was found.
+pub fn run(args: &CheckArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let mut found = look(&args.config);
+    found.sort_by_key(|finding| finding.level);
+    let count = |level| found.iter().filter(|finding| finding.level == level).count();
+    let (errors, warnings, notes) = (count(Level::Error), count(Level::Warning), count(Level::Note));
+    if args.json {
+        writeln!(out, "{}", json!({ "config": args.config.display().to_string(), "findings": found }))?;
+    } else {
+        for Finding { level, about, message, fix } in &found {
+            writeln!(out, "{:7}  {about}: {message}\n         fix: {fix}", level.as_str())?;
+        }
+        let file = args.config.display();
+        writeln!(out, "{file}: errors: {errors}, warnings: {warnings}, notes: {notes}")?;
+    }
+    if errors == 0 { Ok(()) } else { Err(CliError::NotReady(errors)) }
+}
+
+fn look(file: &Path) -> Vec<Finding> {
+    let config = match Config::load(file) {
+        Ok(config) => config,
+        Err(ConfigError::Wrong(problems)) => return listed(&problems).collect(),
+        Err(ConfigError::Read { path, source }) => return vec![unread(&path, &source)],
+    };
+    let mut found = Vec::new();
+    let policies = policies(&config, &mut found);
+    let catalog = catalog(&config, &mut found);
+    let known = Known { config: &config, policies: policies.as_ref(), catalog: catalog.as_ref() };
+    found.extend(known.findings());
+    found
+}
+
+/// `None` where they cannot be read, which is told.
+fn policies(config: &Config, found: &mut Vec<Finding>) -> Option<Policies> {
+    let Some(dir) = &config.policies else { return Some(Policies::default()) };
+    let read = read_dir(dir, "toml").map_err(NotTaken::from);
+    match read.and_then(|files| Policies::parse(&files).map_err(NotTaken::Wrong)) {
+        Ok(policies) => Some(policies),
+        Err(NotTaken::Wrong(wrong)) => {
+            found.extend(wrong.iter().flat_map(listed));
+            None
+        }
+        Err(other) => {
+            found.push(unread(dir, &other));
+            None
+        }
+    }
+}
+
+/// `None` where they cannot be read, which is told.
+fn catalog(config: &Config, found: &mut Vec<Finding>) -> Option<Catalog> {
+    // Opening one makes its directory; a check makes nothing.
+    let Some(dir) = config.catalog.as_deref().filter(|dir| dir.exists()) else { return Some(Catalog::none()) };
+    match Catalog::open(dir) {
+        Ok(catalog) => Some(catalog),
+        Err(CatalogError::Faulty(faulty)) => {
+            found.extend(faulty.0.iter().flat_map(listed));
+            None
+        }
+        Err(other) => {
+            found.push(unread(dir, &other));
+            None
+        }
+    }
+}
+
+fn listed(problems: &Problems) -> impl Iterator<Item = Finding> {
+    problems.list().iter().map(|problem| {
+        Finding::new(Level::Error, problems.place(problem), problem.message.clone(), problem.fix.clone())
+    })
+}
+
+fn unread(path: &Path, why: &dyn std::error::Error) -> Finding {
+    let about = path.display().to_string();
+    Finding::new(Level::Error, about, format!("it cannot be used: {why}"), "make it readable, or name another one")
+}
