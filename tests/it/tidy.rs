@@ -261,6 +261,14 @@ fn the_files_of_the_readme_are_good() {
 }
 
 #[test]
+fn the_changed_preset_of_the_documents_is_good() {
+    let page = std::fs::read_to_string(repository().join("docs/presets.md")).unwrap();
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let preset = &permyx::config::Config::parse(example, repository()).unwrap().gateway.routes[0].preset;
+    assert_eq!(preset.variant_of("1"), "vendure:variant:1");
+}
+
+#[test]
 fn every_preset_file_is_compiled_in() {
     let built_in: BTreeSet<_> = permyx::protocol::preset::built_in().unwrap().into_keys().collect();
     let stem = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();

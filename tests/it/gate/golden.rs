@@ -9,6 +9,8 @@ use crate::support::repository;
 
 use super::{STAND, trace};
 
+const PAY: &str = r#"{"query":"mutation { addPaymentToOrder(input: {}) { __typename } }"}"#;
+
 #[test]
 fn refusals_read_as_they_always_did() {
     let gateway = STAND.gateway;
@@ -19,6 +21,30 @@ fn refusals_read_as_they_always_did() {
     let cases = [
         ("no_token.json", request("POST", "/agents", &[], MUG)),
         ("no_token_ucp.json", request("POST", "/ucp/checkout-sessions/cs_1/complete", &[], "")),
+        ("no_token_acp.json", request("POST", "/acp/checkout_sessions/cs_1/complete", &[], "{}")),
+        ("no_token_graphql.json", request("POST", "/graphql", &[], PAY)),
+        ("no_token_problem.json", request("POST", "/form", &[], "")),
+        (
+            "intent_unknown_graphql.json",
+            request(
+                "POST",
+                "/graphql",
+                &["Permyx-Execution-Token: any"],
+                &PAY.replace("mutation {", "mutation { logout { success }"),
+            ),
+        ),
+        (
+            "scope_restricted_acp.json",
+            request(
+                "POST",
+                "/acp/checkout_sessions/cs_1/complete",
+                &[&format!(
+                    "Permyx-Execution-Token: {}",
+                    gateway.sign(&Purchase { scope: Scope::Cart, ..Purchase::mug("acp") })
+                )],
+                "{}",
+            ),
+        ),
         ("invalid_signature.json", with("nonsense")),
         ("token_expired.json", with(&gateway.sign(&Purchase { age_s: 200, ..Purchase::mug("shop") }))),
         ("scope_restricted.json", with(&gateway.sign(&Purchase { scope: Scope::Cart, ..Purchase::mug("shop") }))),
@@ -43,10 +69,8 @@ fn refusals_read_as_they_always_did() {
 fn differs(file: &str, answer: &Answer) -> Option<String> {
     let body = answer.json();
     assert_eq!(answer.text(), format!("{body}\n"), "a body is one line of JSON with sorted members");
-    assert_eq!(
-        (answer.header("content-type"), answer.header("cache-control")),
-        (Some("application/json"), Some("no-store"))
-    );
+    let kind = if file.ends_with("_problem.json") { "application/problem+json" } else { "application/json" };
+    assert_eq!((answer.header("content-type"), answer.header("cache-control")), (Some(kind), Some("no-store")));
     let told = serde_json::to_string_pretty(&body).unwrap().replace(trace(answer), "trc_…");
     let told = format!("{}\n", hide_first_use(&told));
     let path = repository().join("tests/golden/refusals").join(file);

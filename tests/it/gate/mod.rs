@@ -17,6 +17,8 @@ use crate::support::merchant::{Merchant, Recorded, Reply};
 /// The host on which nothing is enforced.
 const OPEN_HOST: &str = "open.example";
 
+const AGENTS_ONLY: &str = "mode = \"enforce\"\ntokenless = \"require\"\n";
+
 /// One gateway for all tests of this module: each looks at its own requests by their traces.
 struct Stand {
     gateway: &'static Gateway,
@@ -29,12 +31,15 @@ static STAND: LazyLock<Stand> = LazyLock::new(|| {
     let guards = [
         enforcing("shop"),
         enforcing("elsewhere"),
-        Guard { policy: "mode = \"enforce\"\ntokenless = \"require\"\n", ..enforcing("agents") },
+        Guard { policy: AGENTS_ONLY, ..enforcing("agents") },
         Guard {
             policy: "mode = \"enforce\"\ncurrency = \"USD\"\n[limits]\nmax_item_price = \"20.00 USD\"\n",
             ..enforcing("cheap")
         },
         Guard { preset: "ucp", ..enforcing("ucp") },
+        Guard { preset: "acp", ..enforcing("acp") },
+        Guard { preset: "vendure", policy: AGENTS_ONLY, ..enforcing("graphql") },
+        Guard { preset: "oneshot-form", policy: AGENTS_ONLY, ..enforcing("form") },
         Guard { host: OPEN_HOST, policy: "mode = \"observe\"\n", ..enforcing("seen") },
     ];
     let gateway = Gateway::start(&guards, &format!("fallback = \"{}\"", merchant.url())).shared();
