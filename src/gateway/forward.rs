@@ -90,8 +90,8 @@ fn remove_hop_by_hop(head: &mut RequestHeader) {
         .headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()))
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
         .filter(|name| !matches!(name.as_str(), "" | "host" | "content-length"))
         .collect();
     for name in nominated.iter().map(String::as_str).chain(FIXED) {
