@@ -108,13 +108,23 @@ pub fn guardable(headers: &HeaderMap) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// A `Connection` header may not name the fields that frame or route the request.
+/// A `Connection` header may not name the fields that frame or route the request, nor those by which
+/// it is judged: it would be sent on without them, and read as another.
 fn nominated(headers: &HeaderMap) -> Result<(), Refusal> {
-    const FRAMING: [&str; 3] = ["host", "content-length", "transfer-encoding"];
+    const NEEDED: [&str; 8] = [
+        "host",
+        "content-length",
+        "transfer-encoding",
+        "content-type",
+        "content-encoding",
+        "authorization",
+        "cookie",
+        "idempotency-key",
+    ];
     let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     for name in named {
         let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
-        if FRAMING.contains(&name.as_str()) || is_ours(&name) {
+        if NEEDED.contains(&name.as_str()) || is_ours(&name) {
             return Err(Refusal::malformed(400, "Connection", "Connection may not name this header"));
         }
     }
@@ -244,6 +254,7 @@ mod tests {
         assert_eq!(check("POST / HTTP/1.1\r\nX-Original-URL: /checkout\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: close, Host\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: permyx-trace\r\n\r\n"), 400);
+        assert_eq!(check("POST / HTTP/1.1\r\nConnection: x-hop, Content-Encoding\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nPermyx_Execution_Token: x\r\n\r\n"), 400);
         assert_eq!(check(&format!("POST /{} HTTP/1.1\r\n\r\n", "x".repeat(LINE_MAX))), 414);
         assert_eq!(check(&format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_MAX))), 431);
