@@ -11,6 +11,9 @@ mod attacks;
 /// `authorize`, and what all calls of the execution API have in common.
 #[cfg(feature = "control-plane")]
 mod authorize;
+/// What passed arrives byte for byte, whatever it was.
+#[cfg(feature = "gateway")]
+mod bytes;
 /// Several lines, bought with a token each.
 #[cfg(feature = "gateway")]
 mod cart;

@@ -26,7 +26,7 @@ use permyx::token::keys::{KeyRing, SigningKey, key_set};
 use permyx::token::verify::{Presented, Verified, verify};
 use serde::Deserialize;
 
-use crate::support::{files, repository};
+use crate::support::{files, repository, told};
 
 const NOW: Timestamp = Timestamp::of_seconds(1_795_000_000);
 const COUNT: usize = 10_000;
@@ -157,11 +157,6 @@ fn facts_of(preset: &Preset, document: &Value<'_>, basis: Basis) -> Result<Check
         _ => document,
     };
     facts(preset, source, basis).map_err(|unknown| unknown.0)
-}
-
-#[expect(clippy::disallowed_methods, reason = "how many are judged is the word of who runs the tests")]
-fn told(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }
 
 #[test]
