@@ -58,6 +58,8 @@ struct Shared {
     replication: Mutex<Fault>,
     lanes: Mutex<Vec<Lane>>,
     accepting: watch::Sender<bool>,
+    /// Somebody listens at the address.
+    listening: AtomicBool,
     /// Pieces that were not just passed on.
     touched: AtomicUsize,
     connections: AtomicUsize,
@@ -90,6 +92,7 @@ impl Relay {
             replication: Mutex::new(Fault::Pass),
             lanes: Mutex::default(),
             accepting: watch::Sender::new(true),
+            listening: AtomicBool::new(true),
             touched: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
         });
@@ -135,7 +138,7 @@ impl Relay {
     pub fn refuse(&self) {
         self.shared.accepting.send_replace(false);
         self.cut();
-        while !self.is_refusing() {
+        while !self.is_refusing() || self.shared.listening.load(Ordering::Acquire) {
             std::thread::yield_now();
         }
     }
@@ -156,6 +159,9 @@ impl Relay {
         }
         self.cut();
         self.shared.accepting.send_replace(true);
+        while !self.shared.listening.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
     }
 
     /// How many pieces it did something to.
@@ -181,12 +187,14 @@ async fn accept(address: SocketAddr, mut listener: Option<TcpListener>, shared: 
     loop {
         if !*accepting.borrow_and_update() {
             drop(listener.take());
+            shared.listening.store(false, Ordering::Release);
             let _ = accepting.wait_for(|accepting| *accepting).await;
         }
         let open = match listener.take() {
             Some(open) => open,
             None => TcpListener::bind(address).await.unwrap(),
         };
+        shared.listening.store(true, Ordering::Release);
         tokio::select! {
             accepted = open.accept() => {
                 let (client, _) = accepted.unwrap();
