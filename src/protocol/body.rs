@@ -8,13 +8,15 @@ use super::coding::{Undecodable, decoded};
 use super::deny::Refusal;
 use super::form::read_form;
 use super::graphql::Does;
-use super::media::{Form, Media};
+use super::media::{Coding, Form, Media};
 use super::preset::{FactSource, Preset};
 
 /// The body without its content coding; `most` is the limit in bytes.
 pub fn plain(media: Media, body: &[u8], most: usize) -> Result<Cow<'_, [u8]>, Refusal> {
-    let Some(coding) = media.coding else {
-        let message = "send the body plain, or with one of `gzip` and `deflate`";
+    // A server that does not undo codings finds fields in the bytes of a coded form, and of other values.
+    let plain_only = media.form == Some(Form::Form);
+    let Some(coding) = media.coding.filter(|coding| !plain_only || *coding == Coding::Identity) else {
+        let message = "send the body plain; JSON also with one of `gzip` and `deflate`";
         return Err(Refusal::malformed(415, "Content-Encoding", message));
     };
     decoded(body, coding, most).map_err(|why| {

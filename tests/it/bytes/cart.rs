@@ -143,11 +143,7 @@ pub fn padded(dice: &mut Dice, cart: &str, length: usize) -> String {
 /// A body in this content coding.
 pub fn coded(coding: &str, plain: &[u8]) -> Vec<u8> {
     match coding {
-        "gzip" | "x-gzip" => {
-            let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-            encoder.write_all(plain).unwrap();
-            encoder.finish().unwrap()
-        }
+        "gzip" | "x-gzip" => finished(GzEncoder::new(Vec::new(), Compression::fast()), plain),
         "deflate" => {
             let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
             encoder.write_all(plain).unwrap();
@@ -155,4 +151,10 @@ pub fn coded(coding: &str, plain: &[u8]) -> Vec<u8> {
         }
         _ => plain.to_vec(),
     }
+}
+
+/// The body, packed by this encoder.
+pub fn finished(mut encoder: GzEncoder<Vec<u8>>, plain: &[u8]) -> Vec<u8> {
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
 }

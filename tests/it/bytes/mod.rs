@@ -232,6 +232,32 @@ fn who_expects_to_be_asked_is_asked() {
     stand.check();
 }
 
+/// A server that does not undo codings would find other fields between the bytes of this one.
+#[test]
+fn a_coded_form_is_refused() {
+    let (mut stand, form) = (Stand::start(""), "variant=shopify:variant:123456&quantity=1&price=29.99&currency=USD");
+    let comment = "&variant=shopify:variant:123456&quantity=50&price=0.01&currency=USD&x=";
+    let encoder = flate2::GzBuilder::new().comment(comment).write(Vec::new(), flate2::Compression::best());
+    let in_comment = cart::finished(encoder, form.as_bytes());
+    for (coding, body, status) in [
+        ("gzip", in_comment, 415),
+        ("deflate", cart::coded("deflate", form.as_bytes()), 415),
+        ("identity", form.into(), 200),
+    ] {
+        let mut request = mug(&stand.gateway, "shop.example", "form");
+        request.fields.retain(|(name, _)| name != "Content-Type");
+        request.field("Content-Type", "application/x-www-form-urlencoded");
+        request.field("Content-Encoding", coding);
+        request.body = body;
+        let bought = vec![Purchase::mug("form")];
+        let passes = Fate::Passes { lane: Lane::Exchange, decision: "allowed", bought };
+        let fate = if status == 200 { passes } else { Fate::Refused(status) };
+        let answer = Caller { connection: None }.ask(&stand, &mut Dice::new(SEED), &request);
+        stand.expect(&request, &fate, &answer);
+    }
+    stand.check();
+}
+
 /// One mug, with a token for it.
 fn mug(gateway: &Gateway, host: &str, store: &'static str) -> Request {
     let target = format!("/{store}").into_bytes();

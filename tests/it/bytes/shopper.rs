@@ -213,7 +213,8 @@ impl Shopper<'_> {
             Some(length) => padded(&mut self.dice, &plain, length),
             None => plain,
         };
-        let coding = self.dice.pick(&CODINGS);
+        let is_form = kind.eq_ignore_ascii_case("application/x-www-form-urlencoded");
+        let coding = if is_form { self.dice.pick(&["", "identity"]) } else { self.dice.pick(&CODINGS) };
         let (kind_name, coding_name) = (self.dice.recased("Content-Type"), self.dice.recased("Content-Encoding"));
         request.field(kind_name, kind);
         if !coding.is_empty() {
