@@ -22,7 +22,7 @@ use super::Gateway;
 use super::body::tokens;
 use super::books::{Books, Ticket};
 use super::exchange::Execution;
-use super::forward::outgoing;
+use super::forward::{outgoing, remove_hop_by_hop};
 use super::guard::Guarded;
 use super::state::{Context, Decided};
 use super::tokens::{Tokens, repeated};
@@ -67,7 +67,9 @@ impl Gateway {
         if let (Some(refusal), true) = (guarded.unclear.take(), guarded.enforced()) {
             return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
         }
-        let head = session.req_header().clone();
+        // Judged as it goes on: what `Connection` takes away names no session either.
+        let mut head = session.req_header().clone();
+        remove_hop_by_hop(&mut head);
         let id = guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session);
         if let (Some(id), true) = (id, guarded.enforced()) {
             ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;

@@ -84,7 +84,7 @@ pub(super) fn outgoing(
 }
 
 /// RFC 9110 §7.6.1, and `Expect`, which we met ourselves.
-fn remove_hop_by_hop(head: &mut RequestHeader) {
+pub(super) fn remove_hop_by_hop(head: &mut RequestHeader) {
     const FIXED: [&str; 6] = ["keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "upgrade"];
     let nominated: Vec<String> = head
         .headers

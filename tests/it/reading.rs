@@ -141,6 +141,16 @@ fn the_read_has_the_credentials_of_the_caller_and_nothing_else() {
 }
 
 #[test]
+fn a_credential_that_does_not_go_on_is_none_for_the_read() {
+    let sent = ["Connection: x-api-key", "X-API-Key: another", "UCP-Agent: profile=\"x\""];
+    assert_eq!(commit("hop", &sent).status, 200);
+    for way in ["GET /ucp/checkout-sessions/hop ", "POST /ucp/checkout-sessions/hop/"] {
+        let [request] = arrived(way).try_into().unwrap();
+        assert_eq!((request.header("x-api-key"), request.header("ucp-agent").len()), (vec![], 1), "{way}");
+    }
+}
+
+#[test]
 fn an_order_that_is_not_what_was_read_is_told_of() {
     for (name, paths) in [("more", vec!["/quantity", "/total"]), ("dearer", vec!["/total"])] {
         let sold = commit(name, &[]);

@@ -53,7 +53,7 @@ class Preset:
         self.variant = as_list(lines["variant"])
         self.quantity = as_list(lines["quantity"])
         self.currency = as_list(lines.get("currency", []))
-        self.lower = lines.get("currency_case") == "lower"
+        self.letters = lines.get("currency_case", "upper")
         self.money = lines.get("money", "major")
         self.decimals = lines.get("decimals")
         self.inclusive = lines.get("inclusive")
@@ -189,8 +189,10 @@ class Reading:
         code = text_of(value)
         if code is None:
             return None
-        if self.preset.lower:
-            code = code.upper() if code.isascii() and code.islower() and code.isalpha() else None
+        if code.isascii() and code.islower() and code.isalpha():
+            code = code.upper() if self.preset.letters in ("lower", "either") else None
+        elif self.preset.letters == "lower":
+            code = None
         return code if code in EXPONENTS else None
 
     def read_decimals(self):

@@ -94,7 +94,8 @@ class Generator:
             lines[split : split + 1] = self.split(lines[split])
         if rng.random() < 0.3:
             rng.shuffle(lines)
-        self.put_all(tree, preset.currency, self.currency.lower() if preset.lower else self.currency)
+        small = preset.letters == "lower" or (preset.letters == "either" and rng.random() < 0.5)
+        self.put_all(tree, preset.currency, self.currency.lower() if small else self.currency)
         if isinstance(preset.decimals, str):
             self.decimals = EXPONENTS[self.currency] + rng.choice([0, 0, 0, 1])
             put(tree, preset.decimals, Number(str(self.decimals)))

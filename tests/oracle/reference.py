@@ -123,7 +123,7 @@ def main():
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--preset", action="append")
     options = options.parse_args()
-    presets = [Preset(path) for folder in PRESETS for path in sorted(folder.glob("*.toml"))]
+    presets = [Preset(path) for folder in PRESETS for path in sorted(folder.glob("*.toml")) if ".test" not in path.suffixes]
     presets = [preset for preset in presets if preset.name in (options.preset or [preset.name])]
     generator = Generator(random.Random(options.seed))
     for nth in range(options.count):
