@@ -18,7 +18,6 @@ use crate::protocol::order::{AnswerKey, OrderFacts, read_answer};
 use crate::protocol::outcome::Outcome;
 use crate::protocol::preset::Basis;
 
-use super::facts::media_of;
 use super::route::Route;
 use super::wire::{AnswerFault, AnswerHead};
 
@@ -165,7 +164,7 @@ impl AnswerCopy {
     pub(super) fn of(head: &AnswerHead, keeps_answer: bool) -> Self {
         let text = |name: &&str| Some(((*name).to_owned(), String::from_utf8(head.header(name)?.to_vec()).ok()?));
         let headers = keeps_answer.then(|| KEPT.iter().filter_map(text).collect());
-        Self { status: head.status, coding: media_of(head).coding, headers, body: Some(BytesMut::new()) }
+        Self { status: head.status, coding: head.media().coding, headers, body: Some(BytesMut::new()) }
     }
 
     pub(super) fn keep(&mut self, piece: &Bytes) {

@@ -14,7 +14,7 @@ use crate::protocol::session::{NoFacts, SESSION_MAX, SessionAnswer, purchase};
 use super::Gateway;
 use super::exchange::{Outgoing, SendFault};
 use super::route::{Route, Step};
-use super::wire::{AnswerFault, AnswerHead};
+use super::wire::AnswerFault;
 
 /// What a session's read was answered, as it came.
 struct Whole {
@@ -70,7 +70,7 @@ impl Gateway {
             body.extend_from_slice(&piece);
         }
         self.exchange.finish(&route.upstream, incoming);
-        Ok(Whole { status: head.status, media: media_of(&head), body })
+        Ok(Whole { status: head.status, media: head.media(), body })
     }
 }
 
@@ -104,16 +104,4 @@ fn session_request(step: &Step, read: &SessionRead, head: &RequestHeader) -> Out
 /// True when the caller's header already names this session: then it is no other one.
 fn names(headers: &HeaderMap, name: &str, session: &[u8]) -> bool {
     headers.get(name).is_some_and(|have| have.as_bytes() == session)
-}
-
-/// What the head of an answer says of its body.
-pub(super) fn media_of(head: &AnswerHead) -> Media {
-    let mut headers = HeaderMap::new();
-    for name in [http::header::CONTENT_TYPE, http::header::CONTENT_ENCODING] {
-        let all = head.headers.iter().filter(|(have, _)| have.eq_ignore_ascii_case(name.as_str()));
-        for value in all.filter_map(|(_, value)| http::HeaderValue::from_bytes(value).ok()) {
-            headers.append(&name, value);
-        }
-    }
-    Media::of(&headers)
 }

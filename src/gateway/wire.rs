@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::protocol::media::Media;
 
 /// Longest head of an answer.
 const HEAD_MAX: usize = 64 * 1024;
@@ -47,6 +51,19 @@ impl AnswerHead {
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
         self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
+    }
+
+    /// What it says of its body.
+    #[must_use]
+    pub fn media(&self) -> Media {
+        let mut headers = HeaderMap::new();
+        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+            let all = self.headers.iter().filter(|(have, _)| have.eq_ignore_ascii_case(name.as_str()));
+            for value in all.filter_map(|(_, value)| HeaderValue::from_bytes(value).ok()) {
+                headers.append(&name, value);
+            }
+        }
+        Media::of(&headers)
     }
 
     /// True when `Connection` names this header: it is for us and goes no further.
