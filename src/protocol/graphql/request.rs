@@ -28,7 +28,7 @@ impl<'b> Request<'b> {
         }
         match body.get("extensions") {
             None | Some(Value::Null) => {}
-            Some(Value::Object(object)) if object.iter().next().is_none() => {}
+            Some(Value::Object(object)) if object.iter().all(|(name, value)| is_a_name(name, value)) => {}
             Some(_) => return Err("extensions"),
         }
         let text = body.get("query").and_then(Value::as_str).ok_or("no query text")?;
@@ -44,6 +44,13 @@ impl<'b> Request<'b> {
         };
         Ok(Self { text, operation, variables: Variables(variables) })
     }
+}
+
+/// The name of the client's library, which Apollo's clients send unless told otherwise. Every other
+/// extension may change what is done.
+fn is_a_name(extension: &str, value: &Value<'_>) -> bool {
+    let says = |(name, value): (&str, &Value<'_>)| matches!(name, "name" | "version") && value.as_str().is_some();
+    extension == "clientLibrary" && value.as_object().is_some_and(|library| library.iter().all(says))
 }
 
 impl<'b> Variables<'b> {

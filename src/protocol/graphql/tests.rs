@@ -178,7 +178,14 @@ fn a_text_that_servers_read_differently_is_unrecognised() {
 fn the_envelope_is_the_plain_one() {
     let good = serde_json::json!({ "query": "{ me }", "operationName": null, "variables": null, "extensions": {} });
     assert_eq!(of(&good), Does::Read);
+    let mut named = good.clone();
+    named["extensions"] = serde_json::json!({ "clientLibrary": { "name": "@apollo/client", "version": "4.1.8" } });
+    assert_eq!(of(&named), Does::Read);
     for (member, value) in [
+        ("extensions", serde_json::json!({ "clientLibrary": { "name": "x" }, "persistedQuery": {} })),
+        ("extensions", serde_json::json!({ "clientLibrary": { "name": "x", "query": "{ me }" } })),
+        ("extensions", serde_json::json!({ "clientLibrary": { "name": ["x"] } })),
+        ("extensions", serde_json::json!({ "clientlibrary": { "name": "x" } })),
         ("extensions", serde_json::json!({ "persistedQuery": { "version": 1, "sha256Hash": "ab" } })),
         ("extensions", serde_json::json!([])),
         ("variables", serde_json::json!([])),
