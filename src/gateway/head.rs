@@ -15,6 +15,8 @@ const CONFIRM_HEADER: &str = "permyx-confirm-retry";
 /// Longest request head on a guarded host, and longest request line in it.
 const HEAD_MAX: usize = 32 * 1024;
 const LINE_MAX: usize = 8 * 1024;
+/// Fields that say what a body is, which must not be said in a spelling that only some servers read.
+const JUDGED: [&str; 4] = ["content-type", "content-encoding", "content-length", "transfer-encoding"];
 /// Headers by which some servers take another method or path than the request line says.
 const REROUTING: [&str; 5] =
     ["x-http-method-override", "x-method-override", "x-http-method", "x-original-url", "x-rewrite-url"];
@@ -77,17 +79,26 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.keys().any(|name| name.as_str().contains('_') && is_ours(name.as_str())) {
         return bad(400, "Permyx-Execution-Token", "write Permyx headers with `-`, not `_`");
     }
-    if let Some(name) = REROUTING.iter().find(|name| headers.contains_key(**name)) {
+    let rerouting = REROUTING.into_iter().find(|name| headers.contains_key(*name));
+    if let Some(name) = rerouting.or_else(|| twin(headers, &REROUTING)) {
         return bad(400, name, "send the method and the path that you mean");
     }
     nominated(headers)
 }
 
-/// Refusals that belong to guarded routes.
-pub fn guardable(headers: &HeaderMap) -> Result<(), Refusal> {
+/// Refusals that belong to guarded routes. `credentials`: the fields that a session is read with.
+pub fn guardable(headers: &HeaderMap, credentials: &[String]) -> Result<(), Refusal> {
     let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
+    let judged: Vec<_> = credentials.iter().map(String::as_str).chain(JUDGED).collect();
+    if let Some(name) = twin(headers, &judged) {
+        return bad(400, name, "write this field's name with `-`, not `_`");
+    }
     if headers.contains_key(UPGRADE) {
         return bad(400, "Upgrade", "this path does not change protocols");
+    }
+    // What it names is not sent on, and the session would be read with what the commit lacks.
+    if named_hops(headers).any(|name| judged.contains(&name.as_str())) {
+        return bad(400, "Connection", "Connection may not name this header");
     }
     if headers.contains_key("early-data") {
         return bad(425, "Early-Data", "send this request after the handshake is complete");
@@ -121,14 +132,23 @@ fn nominated(headers: &HeaderMap) -> Result<(), Refusal> {
         "cookie",
         "idempotency-key",
     ];
-    let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    for name in named {
-        let name = String::from_utf8_lossy(name).trim().to_ascii_lowercase();
-        if NEEDED.contains(&name.as_str()) || is_ours(&name) {
-            return Err(Refusal::malformed(400, "Connection", "Connection may not name this header"));
-        }
+    if named_hops(headers).any(|name| NEEDED.contains(&name.as_str()) || is_ours(&name)) {
+        return Err(Refusal::malformed(400, "Connection", "Connection may not name this header"));
     }
     Ok(())
+}
+
+/// What `Connection` names, in small letters.
+fn named_hops(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
+    let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    named.map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
+}
+
+/// A field that some servers take for one of these, because they read `_` as `-`.
+fn twin<'h>(headers: &'h HeaderMap, names: &[&str]) -> Option<&'h str> {
+    let dashed = |name: &str| name.replace('_', "-");
+    let meant = |have: &&str| names.iter().any(|name| name != have && dashed(name) == dashed(have));
+    headers.keys().map(http::HeaderName::as_str).find(meant)
 }
 
 /// True for `Permyx-*` in every spelling that some server takes for it.
@@ -256,16 +276,30 @@ mod tests {
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: permyx-trace\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nConnection: x-hop, Content-Encoding\r\n\r\n"), 400);
         assert_eq!(check("POST / HTTP/1.1\r\nPermyx_Execution_Token: x\r\n\r\n"), 400);
+        assert_eq!(check("GET / HTTP/1.1\r\nX_HTTP_Method_Override: POST\r\n\r\n"), 400);
         assert_eq!(check(&format!("POST /{} HTTP/1.1\r\n\r\n", "x".repeat(LINE_MAX))), 414);
         assert_eq!(check(&format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(HEAD_MAX))), 431);
     }
 
     #[test]
     fn a_guarded_route_takes_no_early_data_and_one_expectation() {
-        assert_eq!(status(guardable(&headers(&[("expect", "100-continue")]))), 200);
-        assert_eq!(status(guardable(&headers(&[("expect", "200-ok")]))), 417);
-        assert_eq!(status(guardable(&headers(&[("early-data", "1")]))), 425);
-        assert_eq!(status(guardable(&headers(&[("upgrade", "websocket")]))), 400);
+        assert_eq!(guarded(&[("expect", "100-continue")]), 200);
+        assert_eq!(guarded(&[("expect", "200-ok")]), 417);
+        assert_eq!(guarded(&[("early-data", "1")]), 425);
+        assert_eq!(guarded(&[("upgrade", "websocket")]), 400);
+    }
+
+    fn guarded(lines: &[(&str, &str)]) -> u16 {
+        status(guardable(&headers(lines), &["cart-token".to_owned(), "cookie".to_owned()]))
+    }
+
+    #[test]
+    fn a_session_is_read_with_what_the_commit_is_sent_with() {
+        assert_eq!(guarded(&[("connection", "close, X-Hop"), ("cart-token", "a"), ("x_note", "1")]), 200);
+        for line in [("connection", "close, Cookie"), ("connection", "content-encoding"), ("cart_token", "a")] {
+            assert_eq!(guarded(&[line]), 400, "{line:?}");
+        }
+        assert_eq!(guarded(&[("content_encoding", "gzip")]), 400);
     }
 
     #[test]

@@ -77,8 +77,11 @@ impl Gateway {
             // The server behind may be the same: another name for it is no way around its guard.
             return Err(Refusal::malformed(421, "Host", "this path is guarded, and not served under this host name"));
         }
-        if step.as_ref().is_some_and(|step| mode_of(policies, &step.route) == Mode::Enforce) {
-            head::guardable(headers)?;
+        if let Some(route) =
+            step.as_ref().map(|step| &step.route).filter(|route| mode_of(policies, route) == Mode::Enforce)
+        {
+            let read = route.preset.session.as_ref();
+            head::guardable(headers, read.map_or(&[], |read| read.credentials.as_slice()))?;
         }
         let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
         let signal = detect::signal(user_agent, headers.contains_key("signature-agent"));
