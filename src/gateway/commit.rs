@@ -189,13 +189,16 @@ impl Gateway {
             Err(denial) => refuse(denial.into()),
         };
         self.authority.screen(call, cart).map_err(|denial| refuse(denial.into()))?;
-        let shape = guarded.step.route.preset.reshapes(head.uri.query().unwrap_or_default());
-        if let Some(name) = shape {
+        let (preset, query) = (&guarded.step.route.preset, head.uri.query().unwrap_or_default());
+        if let Some(name) = preset.reshapes(query) {
             let message = "leave this parameter out of a purchase: its outcome could not be read";
             return Err(Judged::Malformed(Refusal::malformed(400, name, message)));
         }
         let document = offered.document.as_ref().map_err(|refusal| Judged::Malformed(refusal.clone()))?;
-        let _reading = match guarded.step.route.preset.source {
+        if let Some(name) = preset.says_twice(query, document) {
+            return Err(Judged::Malformed(Refusal::malformed(400, name, "say this in the form alone")));
+        }
+        let _reading = match preset.source {
             FactSource::Request => None,
             FactSource::Session => {
                 let tokens = cart.tokens().sorted_by_key(|token| token.jti());

@@ -34,6 +34,10 @@ pub fn document<'b>(preset: &Preset, media: Media, plain: &'b [u8]) -> Result<Va
         let message = format!("send one Content-Type, `{}`", preset.form.media_type());
         return Err(Refusal::malformed(415, "Content-Type", message));
     }
+    // Few servers undo a coding, and the coded bytes can be a form too: another one.
+    if preset.form == Form::Form && media.coding != Some(Coding::Identity) {
+        return Err(Refusal::malformed(415, "Content-Encoding", "send a form plain"));
+    }
     let object = match preset.form {
         Form::Json => read_object(plain).map_err(|error| {
             Refusal::malformed(400, "body", format!("send exactly one strict JSON object: {error}"))

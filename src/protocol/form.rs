@@ -2,6 +2,7 @@
 //! that are whole, text that is UTF-8. Everything else is read differently by different servers.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use crate::model::json::{Object, Value};
 
@@ -28,6 +29,7 @@ pub enum FormError {
 /// The fields as an object of texts.
 pub fn read_form(body: &[u8]) -> Result<Object<'static>, FormError> {
     let mut fields: Vec<(Cow<'static, str>, Value<'static>)> = Vec::new();
+    let mut names = HashSet::new();
     for field in body.split(|byte| *byte == b'&') {
         if fields.len() == FIELDS_MAX {
             return Err(FormError::TooMany);
@@ -42,9 +44,18 @@ pub fn read_form(body: &[u8]) -> Result<Object<'static>, FormError> {
         if name.contains(['[', ']']) {
             return Err(FormError::Nested);
         }
+        if !names.insert(as_php(&name)) {
+            return Err(FormError::Duplicate);
+        }
         fields.push((name.into(), Value::String(value.into())));
     }
     Object::of(fields).filter(|form| !form.has_case_twins()).ok_or(FormError::Duplicate)
+}
+
+/// The name as PHP takes it: without blanks before it and what follows a NUL, `.` and blank as `_`.
+fn as_php(name: &str) -> String {
+    let whole = name.split('\0').next().unwrap_or_default();
+    whole.trim_start_matches(' ').replace(['.', ' '], "_")
 }
 
 fn unescaped(text: &[u8]) -> Result<String, FormError> {
@@ -91,6 +102,9 @@ mod tests {
             (&b"a=1&a=2"[..], FormError::Duplicate),
             (b"a=1&%61=2", FormError::Duplicate),
             (b"a=1&A=2", FormError::Duplicate),
+            (b"a=1&+a=2", FormError::Duplicate),
+            (b"a=1&a%00b=2", FormError::Duplicate),
+            (b"a_b=1&a.b=2", FormError::Duplicate),
             (b"a[]=1", FormError::Nested),
             (b"a%5B0%5D=1", FormError::Nested),
             (b"a=1;b=2", FormError::Escape),

@@ -182,7 +182,9 @@ def read_form(data):
         if not equals or not name or name in found or "[" in name or "]" in name:
             raise Malformed
         found[name] = value
-    if has_twins(found):
+    # PHP drops blanks before a name and what follows a NUL, and takes `.` and blank for `_`.
+    php = {name.split("\0")[0].lstrip(" ").replace(".", "_").replace(" ", "_") for name in found}
+    if has_twins(found) or len(php) < len(found):
         raise Malformed
     return found
 

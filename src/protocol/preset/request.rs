@@ -1,5 +1,6 @@
 //! What a request is, as far as its head says it.
 
+use crate::model::json::Value;
 use crate::model::percent::decoded;
 use crate::protocol::media::{Form, Media};
 use crate::protocol::path::Match;
@@ -57,6 +58,14 @@ impl Preset {
         first_of(&self.shaping, query)
     }
 
+    /// The field of a form that the query has too: servers that read both as one take either.
+    #[must_use]
+    pub fn says_twice(&self, query: &str, form: &Value<'_>) -> Option<String> {
+        let form = form.as_object().filter(|_| self.form == Form::Form)?;
+        let names: Vec<_> = form.iter().flat_map(|(name, _)| parameter(&name.replace('%', "%25"))).collect();
+        first_of(&names, query).map(ToOwned::to_owned)
+    }
+
     /// Named harmless; where a page may be read, its head may be.
     fn is_harmless(&self, method: &str, path: &str) -> bool {
         let named =
@@ -68,15 +77,16 @@ impl Preset {
 
 /// The first of these parameters that a query holds.
 fn first_of<'n>(names: &'n [String], query: &str) -> Option<&'n str> {
-    let held: Vec<_> = query.split(['&', ';']).map(parameter).collect();
+    let held: Vec<_> = query.split(['&', ';']).flat_map(parameter).collect();
     names.iter().find(|name| held.contains(name)).map(String::as_str)
 }
 
-/// The name of a query parameter as PHP takes it, in small letters: `.` and blank are `_`, and what
-/// follows a bracket is a key within it.
-fn parameter(field: &str) -> String {
+/// The names that PHP may take a query parameter for, in small letters: what follows a NUL is cut off,
+/// `.` and blank are `_`, and a bracket begins a key within it or, where none closes it, is `_` too.
+fn parameter(field: &str) -> [String; 2] {
     let name = field.split('=').next().unwrap_or_default().replace('+', " ");
     let name = decoded(&name).to_ascii_lowercase();
-    let name = name.trim_start().split('[').next().unwrap_or_default();
-    name.replace(['.', ' '], "_")
+    let name = name.trim_start().split('\0').next().unwrap_or_default();
+    let within = name.split('[').next().unwrap_or_default();
+    [within, name].map(|name| name.replace(['.', ' ', '['], "_"))
 }

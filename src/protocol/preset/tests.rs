@@ -80,9 +80,17 @@ fn a_parameter_that_leads_elsewhere_is_noticed_in_every_spelling() {
     let text = "name = \"x\"\n[phases]\ncomplete = [\"POST /\"]\n[path]\nrerouting = [\"rest_route\"]\n\
                 [lines]\nitems = \"/i\"\nvariant = \"/v\"\nquantity = \"/q\"\n";
     let preset = Preset::parse(text).unwrap();
-    for query in
-        ["rest_route=/x", "a=1&rest%5froute=x", "rest.route=x", "rest+route", "rest_route[]=x", "a;%20Rest_Route=x"]
-    {
+    for query in [
+        "rest_route=/x",
+        "a=1&rest%5froute=x",
+        "rest.route=x",
+        "rest+route",
+        "rest_route[]=x",
+        "a;%20Rest_Route=x",
+        "rest[route=x",
+        "rest%5Broute=x",
+        "rest_route%00x=x",
+    ] {
         assert_eq!(preset.reroutes(query), Some("rest_route"), "{query}");
     }
     for query in ["", "a=rest_route", "rest_routes=x", "rest%zzroute=1"] {
