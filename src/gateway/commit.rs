@@ -235,8 +235,9 @@ impl Gateway {
         // From here on the reservation is settled, whatever happens.
         let reading = guarded.reading();
         let books = Books::open(self.authority.clone(), guarded.call, reading, cart, ticket);
-        let execution =
-            Execution { exchange: self.exchange.clone(), books, out: out?, keeps_answer, turn: ctx.turn.take() };
+        let (turn, amending) = (ctx.turn.take(), ctx.amending.take());
+        let exchange = self.exchange.clone();
+        let execution = Execution { exchange, books, out: out?, keeps_answer, turn, amending };
         let parts = execution.start();
         self.pass_on(session, ctx, parts, dialect).await
     }

@@ -159,6 +159,8 @@ pub struct Execution {
     pub keeps_answer: bool,
     /// Held until the execution is over: commits of one session come one after the other.
     pub turn: Option<crate::sessions::Turn>,
+    /// The same of an amend: its caller may leave before the merchant is done with it.
+    pub amending: Option<crate::sessions::BoundedTurn>,
 }
 
 impl Execution {
