@@ -59,7 +59,7 @@ impl Gateway {
             SendFault::NotSent => NoFacts::Unreachable("session_not_sent"),
             SendFault::Sent(fault) => unreachable(fault),
         })?;
-        if read.rotates.iter().any(|name| head.header(name).is_some_and(|new| !names(headers, name, new))) {
+        if read.rotates.iter().any(|name| head.header(name).is_some_and(|new| !names(headers, read, new))) {
             return Err(NoFacts::Unknown("session_rotated"));
         }
         let mut body = BytesMut::new();
@@ -101,7 +101,8 @@ fn session_request(step: &Step, read: &SessionRead, head: &RequestHeader) -> Out
     Outgoing { method: method.to_owned(), bytes: bytes.into() }
 }
 
-/// True when the caller's header already names this session: then it is no other one.
-fn names(headers: &HeaderMap, name: &str, session: &[u8]) -> bool {
-    headers.get(name).is_some_and(|have| have.as_bytes() == session)
+/// True when the caller's credentials already hold this session: then it is no other one.
+fn names(headers: &HeaderMap, read: &SessionRead, session: &[u8]) -> bool {
+    let mut sent = read.credentials.iter().flat_map(|name| headers.get_all(name));
+    !session.is_empty() && sent.any(|value| value.as_bytes().windows(session.len()).any(|part| part == session))
 }

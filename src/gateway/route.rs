@@ -128,7 +128,7 @@ fn session_of(preset: &Preset, headers: &HeaderMap) -> Option<String> {
     let keys = &preset.session.as_ref()?.key;
     keys.iter().find_map(|key| match key {
         SessionKey::Header(name) => {
-            let values: Vec<_> = headers.get_all(name).iter().map(|value| value.as_bytes().trim_ascii()).collect();
+            let values: Vec<_> = headers.get_all(name).iter().map(|value| spelled_once(value.as_bytes())).collect();
             (!values.is_empty()).then(|| Sha256::of(&values.join(&b'\n')).hex())
         }
         SessionKey::Cookie(name) => {
@@ -139,6 +139,15 @@ fn session_of(preset: &Preset, headers: &HeaderMap) -> Option<String> {
             (!values.is_empty()).then(|| Sha256::of(&values.join(&b'\n')).hex())
         }
     })
+}
+
+/// `Bearer x` and `bearer  x` are one credential.
+fn spelled_once(value: &[u8]) -> Vec<u8> {
+    let mut words: Vec<_> = value.split(|b| *b == b' ').filter(|word| !word.is_empty()).map(<[u8]>::to_vec).collect();
+    if let [scheme, _, ..] = words.as_mut_slice() {
+        scheme.make_ascii_lowercase();
+    }
+    words.join(&b' ')
 }
 
 /// What follows a prefix, if it ends where a segment ends.
@@ -201,6 +210,7 @@ mod tests {
         let (cookie, auth) = (http::header::COOKIE, http::header::AUTHORIZATION);
         let bearer = named(&[(auth.clone(), "Bearer a")]);
         assert!(bearer.is_some());
+        assert_eq!(named(&[(auth.clone(), "bearer  a")]), bearer);
         assert_eq!(named(&[(auth.clone(), "Bearer a"), (cookie.clone(), "sessions=b; x=1")]), bearer);
         let both = named(&[(auth, "Bearer a"), (cookie.clone(), "x=1; session=b")]);
         assert_eq!(both, named(&[(cookie, "session=b;y=2")]));

@@ -8,6 +8,11 @@ use serde_json::{Value, json};
 use super::http::{Answer, Connection, request_to};
 use super::real::RealShop;
 
+/// A buyer of its own for each cart: the shop makes a customer of it, and two at once would collide.
+fn email() -> String {
+    format!("ada-{}@example.test", Jti::random())
+}
+
 /// One way to the shop: an address, a host name, and headers that go along with every request.
 #[derive(Clone)]
 pub struct Way<'s> {
@@ -59,7 +64,7 @@ impl Way<'_> {
         let place = json!({"first_name": "Ada", "last_name": "Buyer", "address_1": "1 Test Street", "city": "London",
             "postal_code": "N1 1AA", "country_code": country});
         let region = self.told(&format!("/regions/{region}"));
-        let cart = json!({"region_id": region, "email": "ada@example.test", "shipping_address": place});
+        let cart = json!({"region_id": region, "email": email(), "shipping_address": place});
         let id = self.store_ok("POST", "/carts", &cart)["cart"]["id"].as_str().unwrap().to_owned();
         self.add(&id, sku, pieces);
         let options = self.store("GET", &format!("/shipping-options?cart_id={id}"), None, None).json();
@@ -106,7 +111,7 @@ impl Way<'_> {
             "country": "GB", "postal_code": "N1 1AA"});
         let body = json!({
             "line_items": [{"id": self.variant(sku), "quantity": pieces}], "currency": "usd", "capabilities": {},
-            "buyer": {"email": "ada@example.test"}, "fulfillment_details": {"name": "Ada Buyer", "address": address},
+            "buyer": {"email": email()}, "fulfillment_details": {"name": "Ada Buyer", "address": address},
         });
         let created = self.acp("POST", "", None, Some(&body));
         assert_eq!(created.status, 201, "{}", created.text());
