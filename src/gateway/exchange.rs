@@ -176,7 +176,7 @@ impl Execution {
         answer
     }
 
-    async fn run(self, mut caller: Caller) {
+    async fn run(mut self, mut caller: Caller) {
         let (authority, route) = (self.books.authority().clone(), self.books.reading().route.clone());
         let exchange = self.exchange.clone();
         let started = authority.clock.monotonic();
@@ -215,7 +215,7 @@ impl Execution {
     /// Passes the answer on. Its last piece waits until the settlement is recorded, so that who
     /// has the whole answer may rely on the record.
     async fn relay(
-        &self,
+        &mut self,
         mut incoming: Incoming,
         head: AnswerHead,
         caller: &mut Caller,
@@ -251,6 +251,8 @@ impl Execution {
         let ending = copy.ending(&reading, fault, caller.gone);
         let kept = copy.kept().filter(|_| fault.is_none());
         let _ = self.books.settle(&ending, kept).await;
+        // The next change of the session need not wait for a caller who takes its answer slowly.
+        (self.turn, self.amending) = (None, None);
         // Before the caller can send its next request, which may then use it.
         self.exchange.finish(&reading.route.upstream, incoming);
         let longer = tokio::time::Instant::now() + SILENCE;
