@@ -15,7 +15,7 @@ dev: setup ## build, then start everything in one process with a sandbox merchan
 	target/release/permyx dev
 
 test: setup lint ## everything that must hold before a change lands
-	@echo "Building and running all tests: from nothing about 10 minutes on 2 cores, later about 2."
+	@echo "Building and running all tests: from nothing about 25 minutes on 2 cores (it installs the merchants of the tests), later about 12."
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features --features gateway
 	$(CARGO) test --locked --bench '*'
