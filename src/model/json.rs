@@ -77,13 +77,6 @@ impl<'a> Object<'a> {
         self.0.iter().map(|(key, value)| (key.as_ref(), value))
     }
 
-    /// The value at a JSON Pointer (RFC 6901); `""` is not a member and yields `None`.
-    #[must_use]
-    pub fn pointer(&self, pointer: &str) -> Option<&Value<'a>> {
-        let (first, rest) = split_pointer(pointer)?;
-        self.get(&first)?.pointer(rest)
-    }
-
     /// True when some reader takes two names of one object for the same, here or anywhere below: one
     /// that does not mind case, or that ends a name at NUL.
     #[must_use]
@@ -99,21 +92,6 @@ impl<'a> Object<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value at a JSON Pointer below this one; `""` is this one.
-    #[must_use]
-    pub fn pointer(&self, pointer: &str) -> Option<&Value<'a>> {
-        if pointer.is_empty() {
-            return Some(self);
-        }
-        let (first, rest) = split_pointer(pointer)?;
-        let next = match self {
-            Self::Object(object) => object.get(&first)?,
-            Self::Array(items) => items.get(array_index(&first)?)?,
-            _ => return None,
-        };
-        next.pointer(rest)
-    }
-
     fn has_case_twins(&self) -> bool {
         match self {
             Self::Object(object) => object.has_case_twins(),
@@ -175,25 +153,6 @@ impl<'a> Value<'a> {
 fn folded_name(name: &str) -> String {
     let name = name.split('\0').next().unwrap_or_default();
     name.chars().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect()
-}
-
-fn split_pointer(pointer: &str) -> Option<(Cow<'_, str>, &str)> {
-    let rest = pointer.strip_prefix('/')?;
-    let (token, rest) = match rest.find('/') {
-        Some(slash) => rest.split_at(slash),
-        None => (rest, ""),
-    };
-    let token = if token.contains('~') {
-        Cow::Owned(token.replace("~1", "/").replace("~0", "~"))
-    } else {
-        Cow::Borrowed(token)
-    };
-    Some((token, rest))
-}
-
-fn array_index(token: &str) -> Option<usize> {
-    let canonical = token == "0" || !token.starts_with('0');
-    (canonical && token.bytes().all(|b| b.is_ascii_digit())).then(|| token.parse().ok()).flatten()
 }
 
 struct Reader<'a> {

@@ -147,12 +147,13 @@ mod tests {
 
     #[test]
     fn a_pointer_finds_members_elements_and_the_one_of_a_kind() {
-        let text =
-            r#"{"a":{"b/c":[1,2]},"totals":[{"type":"tax","n":1},{"type":"total","n":2},{"type":"x"},{"type":"x"}]}"#;
+        let text = r#"{"a":{"b/c":[1,2,{"d":4}]},"totals":[{"type":"tax","n":1},{"type":"total","n":2},{"type":"x"},{"type":"x"}]}"#;
         let document = Value::Object(read_object(text.as_bytes()).unwrap());
         let number = |pointer: &str| Pointer::parse(pointer).unwrap().find(&document).and_then(Value::as_number);
         assert_eq!(number("/a/b~1c/1"), Some("2"));
+        assert_eq!(number("/a/b~1c/2/d"), Some("4"));
         assert_eq!(number("/a/b~1c/01"), None);
+        assert_eq!(number("/nope"), None);
         assert_eq!(number("/totals/[type=total]/n"), Some("2"));
         assert_eq!(number("/totals/[type=x]"), None);
         assert_eq!(number("/a/[type=total]"), None);

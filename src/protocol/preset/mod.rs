@@ -32,19 +32,6 @@ pub enum Phase {
     Cancel,
 }
 
-impl Phase {
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Update => "update",
-            Self::Get => "get",
-            Self::Complete => "complete",
-            Self::Cancel => "cancel",
-        }
-    }
-}
-
 /// What happens to a commit without a token when the policy does not say.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
