@@ -6,7 +6,7 @@ use std::sync::Arc;
 use criterion::{Criterion, criterion_group, criterion_main};
 use permyx::clock::Clock;
 use permyx::evidence::{Spool, SpoolOptions};
-use permyx::model::event::{Event, EventKind};
+use permyx::model::event::{Event, EventKind, Link};
 use permyx::model::ids::{AgentId, Jti, StoreId, TraceId};
 use permyx::model::intent::Sha256;
 use permyx::model::scope::Scope;
@@ -59,7 +59,7 @@ fn appends(c: &mut Criterion) {
         let mut buffer = Vec::new();
         b.iter(|| {
             buffer.clear();
-            event.write_json(&mut buffer, "/gateways/bench", 7);
+            event.write_json(&mut buffer, Link::first("/gateways/bench", event.time));
         });
     });
     group.bench_function("append", |b| b.iter(append));

@@ -66,7 +66,7 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
     let object = members::object(&body)?;
     let asked = Asked::read(&object)?;
     access::store(&caller.key, &asked.store)?;
-    let call = api.call(caller.trace, caller.now, Stage::Authorize, &asked.store);
+    let call = api.call(&caller, Stage::Authorize, &asked.store);
     let Some(intent) = asked.intent() else {
         let denial = Denial::by(ReasonCode::ScopeRestricted, "scope").found("another scope", Scope::AgentExec.as_str());
         let refused = Refused::from(denial);

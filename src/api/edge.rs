@@ -18,6 +18,7 @@ use crate::keystore::agents::ApiKey;
 use crate::model::ids::TraceId;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::time::Timestamp;
+use crate::model::trace_parent::TraceParent;
 use crate::protocol::deny::Refusal;
 use crate::quota::allowance::{Standing, Verdict};
 use crate::telemetry::metrics::code_class;
@@ -32,6 +33,7 @@ pub(super) const BODY_MAX: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(15);
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const ACCEPT_VERSION: HeaderName = HeaderName::from_static("accept-version");
 
 /// One place of the API.
@@ -88,6 +90,7 @@ impl Version {
 pub(super) struct Caller {
     pub key: Arc<ApiKey>,
     pub trace: TraceId,
+    pub trace_parent: Option<TraceParent>,
     pub version: Version,
     /// The call's one instant, read after its body was complete.
     pub now: Timestamp,
@@ -155,7 +158,8 @@ where
         })??;
         let now = api.authority.clock.now();
         let idempotency = IdempotencyKey::sent(head.headers.get_all(&IDEMPOTENCY_KEY));
-        let caller = Caller { key, trace: visit.trace, version: visit.version, now, idempotency };
+        let trace_parent = TraceParent::sent(head.headers.get_all(&TRACE_PARENT).iter());
+        let caller = Caller { key, trace: visit.trace, trace_parent, version: visit.version, now, idempotency };
         handle(api.clone(), caller, body).await
     }
     .await;

@@ -181,7 +181,7 @@ fn checked<T>(
 /// `execution.denied`, or as it is on the wire: `io.permyx.execution.denied.v1`.
 fn kind_of(text: &str) -> Option<EventKind> {
     let short = text.strip_prefix("io.permyx.").and_then(|rest| rest.strip_suffix(".v1")).unwrap_or(text);
-    EventKind::ALL.into_iter().find(|kind| kind.name() == short)
+    EventKind::parse(short)
 }
 
 /// A page of events.

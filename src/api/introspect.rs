@@ -100,7 +100,7 @@ async fn look(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refus
     let object = members::object(&body)?;
     let members = Members::of(&object);
     let token = token(&members)?.ok_or_else(|| members.wrong("executionToken", "must not be empty"))?;
-    let call_of = |store: &StoreId| api.call(caller.trace, caller.now, Stage::Validate, store);
+    let call_of = |store: &StoreId| api.call(&caller, Stage::Validate, store);
     let found = api.authority.introspect(token, caller.now, |token| call_of(token.store())).await;
     let seen = found.token.as_ref().is_some_and(|token| access::sees(&caller.key, token));
     Reply::json(&if seen { known(&found, &caller) } else { unknown(&caller) })

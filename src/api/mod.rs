@@ -30,10 +30,9 @@ use tokio::sync::Semaphore;
 use crate::authority::{Authority, Call, Stage};
 use crate::decide::policy::{Mode, RouteRules};
 use crate::keystore::agents::ApiKeys;
-use crate::model::ids::{StoreId, TraceId};
+use crate::model::ids::StoreId;
 use crate::model::reason::Fault;
 use crate::model::scope::Scope;
-use crate::model::time::Timestamp;
 use crate::protocol::deny::Refusal;
 use crate::quota::allowance::Allowances;
 use crate::reload::Reloaded;
@@ -91,10 +90,20 @@ impl Api {
 
     /// A call for this store. Whoever asks the API asks for a judgement that counts: a store that
     /// only observes its checkout still does not burn into the observers' namespace.
-    fn call(&self, trace: TraceId, now: Timestamp, stage: Stage, store: &StoreId) -> Call {
+    fn call(&self, caller: &edge::Caller, stage: Stage, store: &StoreId) -> Call {
         let policy = self.authority.policies.snapshot().of(store);
         let rules = RouteRules { mode: Mode::Enforce, ..policy.base() };
-        Call { trace, now, stage, store: store.clone(), policy, rules, route: None, needs: Scope::AgentExec }
+        Call {
+            trace: caller.trace,
+            trace_parent: caller.trace_parent,
+            now: caller.now,
+            stage,
+            store: store.clone(),
+            policy,
+            rules,
+            route: None,
+            needs: Scope::AgentExec,
+        }
     }
 }
 

@@ -59,7 +59,7 @@ async fn record(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Ref
     let object = members::object(&body)?;
     let (store, event) = read(&object, &caller)?;
     access::store(&caller.key, &store)?;
-    let call = api.call(caller.trace, caller.now, Stage::Authorize, &store);
+    let call = api.call(&caller, Stage::Authorize, &store);
     // "Observed" is a claim that there is a record, so without one it is not made.
     api.authority.observe_call(&call, event).map_err(|cannot| Refused::Cannot(cannot).refusal())?;
     Reply::json(&Observed { observed: true, version: caller.version, trace_id: caller.trace })

@@ -70,7 +70,7 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
     let token = token(&members)?;
     members.optional_texts("checkoutContext", &["cartToken", "checkoutId"])?;
     access::store(&caller.key, &store)?;
-    let call = api.call(caller.trace, caller.now, Stage::Validate, &store);
+    let call = api.call(&caller, Stage::Validate, &store);
     let Some(token) = token else {
         let refused = Refused::from(Denial::of(ReasonCode::NoToken));
         api.authority.refuse(&call, None, &refused);

@@ -31,6 +31,7 @@ use crate::model::ids::{AgentId, Jti, StoreId, TraceId, VariantId};
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
+use crate::model::trace_parent::TraceParent;
 use crate::protocol::deny::{Code, Refusal};
 use crate::reload::Reloaded;
 use crate::revocation::KillSwitch;
@@ -85,6 +86,8 @@ impl Stage {
 #[derive(Clone)]
 pub struct Call {
     pub trace: TraceId,
+    /// The caller's own name for its trace: recorded, never joined by.
+    pub trace_parent: Option<TraceParent>,
     pub now: Timestamp,
     pub stage: Stage,
     pub store: StoreId,
@@ -247,6 +250,7 @@ impl Call {
     #[must_use]
     pub fn event(&self, kind: EventKind, token: Option<&Verified>) -> Event {
         let mut event = Event::new(kind, self.now, self.trace);
+        event.trace_parent = self.trace_parent;
         let data = &mut event.data;
         data.stage = Some(self.stage.as_str());
         data.store_id = Some(self.store.clone());

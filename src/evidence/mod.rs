@@ -35,5 +35,5 @@ pub use query::{Filter, Joined, LIMIT_MAX};
 pub use spool::{Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Store, StoreError};
-pub use stored::{Body, Data, Difference, StoredEvent};
+pub use stored::{Body, Data, Difference, SignalSeen, StoredEvent};
 pub use unsettled::{KEPT, NOT_IN_LEDGER, Unsettled, unsettled};

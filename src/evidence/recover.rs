@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::active::Active;
 use super::record::{self, Next};
 use super::segment::{self, Segment};
+use crate::model::intent::Sha256;
 
 /// Where the next record goes.
 pub struct Recovered {
@@ -15,6 +16,8 @@ pub struct Recovered {
     /// Bytes in the segments before the active one.
     pub sealed: u64,
     pub next: u64,
+    /// Leaf hash of the last whole record, unless there is none.
+    pub previous: Option<Sha256>,
     pub ending: Ending,
 }
 
@@ -30,10 +33,17 @@ pub enum Ending {
     },
 }
 
+/// The last whole record.
+#[derive(Clone, Copy)]
+struct Last {
+    sequence: u64,
+    hash: Sha256,
+    is_shutdown: bool,
+}
+
 /// The end of one segment.
 struct End {
-    /// Sequence of the last whole record, and whether that is a clean shutdown.
-    last: Option<(u64, bool)>,
+    last: Option<Last>,
     /// Bytes up to the end of the last whole record.
     kept: u64,
     /// Bytes after that.
@@ -44,7 +54,8 @@ struct End {
 pub fn recover(dir: &Path) -> io::Result<Recovered> {
     let mut segments = segment::list(dir)?;
     let Some(newest) = segments.pop() else {
-        return Ok(Recovered { active: Active::create(dir, 1)?, sealed: 0, next: 1, ending: Ending::Fresh });
+        let active = Active::create(dir, 1)?;
+        return Ok(Recovered { active, sealed: 0, next: 1, previous: None, ending: Ending::Fresh });
     };
     let sealed = segments.iter().map(|segment| segment.bytes).sum();
     let end = read_end(&newest)?;
@@ -53,14 +64,14 @@ pub fn recover(dir: &Path) -> io::Result<Recovered> {
         (None, Some(before)) => read_end(before)?.last,
         (last, _) => *last,
     };
-    let next = last.map_or(newest.first, |(sequence, _)| (sequence + 1).max(newest.first));
+    let next = last.map_or(newest.first, |last| (last.sequence + 1).max(newest.first));
     let ending = match last {
-        Some((_, true)) if end.torn == 0 => Ending::Clean,
+        Some(Last { is_shutdown: true, .. }) if end.torn == 0 => Ending::Clean,
         None if end.torn == 0 && next == 1 => Ending::Fresh,
         _ => Ending::Unclean { damage: end.torn },
     };
     let active = Active::reopen(dir, newest.first, end.kept)?;
-    Ok(Recovered { active, sealed, next, ending })
+    Ok(Recovered { active, sealed, next, previous: last.map(|last| last.hash), ending })
 }
 
 fn read_end(segment: &Segment) -> io::Result<End> {
@@ -82,7 +93,11 @@ fn read_end(segment: &Segment) -> io::Result<End> {
         rest = rest.get(step..).unwrap_or_default();
     }
     end.torn = rest.len() as u64;
-    end.last = last.map(|record| (record.sequence, is_shutdown(record.body)));
+    end.last = last.map(|record| Last {
+        sequence: record.sequence,
+        hash: Sha256::of_leaf(record.body),
+        is_shutdown: is_shutdown(record.body),
+    });
     Ok(end)
 }
 

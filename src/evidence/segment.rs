@@ -44,11 +44,11 @@ fn first_sequence(path: &Path) -> Option<u64> {
 }
 
 /// Deletes the segments that hold nothing but records before `sequence` and were not written to for
-/// `idle`. The newest always stays: it may be written to, and the sequence continues from it.
+/// `idle`. The newest that holds a record always stays: the sequence continues from it, and the chain.
 pub fn release_before(dir: &Path, sequence: u64, idle: Duration) -> io::Result<()> {
     let segments = list(dir)?;
     for (segment, following) in segments.iter().zip(segments.iter().skip(1)) {
-        if following.first > sequence || !is_idle(&segment.path, idle) {
+        if following.first > sequence || following.bytes == 0 || !is_idle(&segment.path, idle) {
             break;
         }
         match std::fs::remove_file(&segment.path) {

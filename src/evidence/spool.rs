@@ -17,8 +17,10 @@ use super::record::{self, BODY_MAX, HEADER};
 use super::recover::{Ending, Recovered, recover};
 use super::segment;
 use crate::clock::Clock;
-use crate::model::event::{Event, EventKind};
+use crate::model::event::{Event, EventKind, Link};
 use crate::model::ids::TraceId;
+use crate::model::intent::Sha256;
+use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
 /// How long an event may be written and not yet on the disk.
@@ -33,7 +35,8 @@ const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (BODY_MAX + HEADER) as u64.
 pub struct SpoolOptions {
     /// Its directory. One process at a time may have it open.
     pub dir: PathBuf,
-    /// The producer's name in every event (`/gateways/<name>`).
+    /// The producer's name (`/gateways/<name>`). Its events have that and the directory's identity as
+    /// their source, so that a directory that is lost and made anew is another stream.
     pub source: String,
     /// Most bytes that unreleased segments may take. A quarter is kept for settlements.
     pub limit_bytes: u64,
@@ -93,6 +96,8 @@ struct State {
     /// Bytes in the other segments.
     sealed: u64,
     next: u64,
+    /// Leaf hash of the event before the next one.
+    previous: Sha256,
     unsynced: bool,
     /// What could not be written, to be declared as soon as there is room.
     gaps: Gaps,
@@ -158,12 +163,14 @@ impl Spool {
             TryLockError::Error(source) => failed("take the lock")(source),
         })?;
         let identity = identity::ensure(&options.dir).map_err(failed("make the identity"))?;
-        let Recovered { active, sealed, next, ending } = recover(&options.dir).map_err(failed("recover"))?;
+        options.source = format!("{}/{}", options.source, identity.simple());
+        let Recovered { active, sealed, next, previous, ending } = recover(&options.dir).map_err(failed("recover"))?;
         let state = State {
             phase: Phase::Open,
             active,
             sealed,
             next,
+            previous: previous.unwrap_or_else(|| Link::first(&options.source, Timestamp::default()).previous),
             unsynced: true,
             gaps: Gaps::default(),
             buffer: Vec::new(),
@@ -189,6 +196,12 @@ impl Spool {
         if let Err(error) = self.write(&mut state, &started) {
             tracing::warn!(%error, "the start of this process is not in evidence");
         }
+    }
+
+    /// The source of its events: this producer in this directory.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.options.source
     }
 
     /// The name of this stream of events: of this producer in this directory.
@@ -282,7 +295,9 @@ impl Spool {
     fn write(&self, state: &mut State, event: &Event) -> Result<Receipt, SpoolError> {
         state.check()?;
         let sequence = state.next;
-        record::encode(&mut state.buffer, sequence, |body| event.write_json(body, &self.options.source, sequence))?;
+        let link =
+            Link { source: &self.options.source, sequence, previous: state.previous, recorded: self.clock.now() };
+        record::encode(&mut state.buffer, sequence, |body| event.write_json(body, link))?;
         let bytes = state.buffer.len() as u64;
         self.room(state, Share::of(event.kind), bytes)?;
         if state.active.bytes() > 0 && state.active.bytes() + bytes > self.options.segment_bytes {
@@ -292,6 +307,7 @@ impl Spool {
             return Err(self.failed_write(state, fault));
         }
         state.next += 1;
+        state.previous = Sha256::of_leaf(state.buffer.get(HEADER..).unwrap_or_default());
         state.unsynced = true;
         self.metrics.evidence_events.with_label_values(&[event.kind.name()]).inc();
         self.metrics.evidence_spool_bytes.set(gauge(state.used()));

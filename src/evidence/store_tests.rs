@@ -11,7 +11,7 @@ use super::store::{self, HoleCause, Writer};
 use super::tail::{Place, Read, Tail};
 use super::*;
 use crate::clock::Clock;
-use crate::model::event::{Event, EventKind};
+use crate::model::event::{Event, EventKind, Link};
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
 use crate::model::reason::ReasonCode;
 use crate::model::time::Timestamp;
@@ -85,7 +85,8 @@ fn story(store: &Store) -> Vec<String> {
         let value: serde_json::Value = serde_json::from_str(&event.body).unwrap();
         let sequence: u64 = value["sequence"].as_str().unwrap().parse().unwrap();
         let body = event.read().unwrap();
-        format!("{} {sequence} {}", body.source, body.name())
+        let (producer, _stream) = body.source.rsplit_once('/').unwrap();
+        format!("{producer} {sequence} {}", body.name())
     };
     all(store).iter().map(line).collect()
 }
@@ -232,7 +233,7 @@ fn a_second_writer_is_refused_before_it_doubles_anything() {
     let (_, mut second) = setting.open();
     let identity = Uuid::new_v4();
     let mut body = Vec::new();
-    denied("s").write_json(&mut body, "/a", 1);
+    denied("s").write_json(&mut body, Link::first("/a", NOW));
     let records = [Read { sequence: 1, body }];
     let mut position = first.stream(identity).unwrap();
     let mut stale = second.stream(identity).unwrap();
@@ -250,7 +251,7 @@ fn holes_are_told() {
     let mut stream = writer.stream(Uuid::new_v4()).unwrap();
     let read = |sequence| {
         let mut body = Vec::new();
-        denied("s").write_json(&mut body, "/a", sequence);
+        denied("s").write_json(&mut body, Link { sequence, ..Link::first("/a", NOW) });
         Read { sequence, body }
     };
     let holes = writer.commit(&mut stream, &[read(3), read(4), read(9)]).unwrap();

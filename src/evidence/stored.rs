@@ -24,10 +24,19 @@ impl StoredEvent {
 /// The envelope of an event, as far as it is read back.
 #[derive(Clone, Deserialize, Debug)]
 pub struct Body<'a> {
+    #[serde(rename = "causationid", default)]
+    pub causation: Option<&'a str>,
     #[serde(rename = "correlationid")]
     pub correlation: &'a str,
     pub data: Data<'a>,
     pub id: &'a str,
+    /// Leaf hash of the event before it in its stream; events of before version 0.2 have none.
+    #[serde(rename = "pmxprev", default)]
+    pub previous: Option<&'a str>,
+    #[serde(rename = "recordedtime", default)]
+    pub recorded: Option<&'a str>,
+    #[serde(default)]
+    pub sequence: &'a str,
     pub source: String,
     /// RFC 3339.
     pub time: &'a str,
@@ -52,7 +61,7 @@ impl<'a> Body<'a> {
     /// Its kind, unless a newer version wrote one that is not known here.
     #[must_use]
     pub fn kind(&self) -> Option<EventKind> {
-        EventKind::ALL.into_iter().find(|kind| kind.name() == self.name())
+        EventKind::parse(self.name())
     }
 }
 
@@ -61,38 +70,63 @@ impl<'a> Body<'a> {
 #[derive(Clone, Default, Deserialize, Debug)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Data<'a> {
+    pub agent_confidence: Option<u16>,
     pub agent_id: Option<&'a str>,
+    pub agent_name: Option<String>,
     pub agent_signal: Option<&'a str>,
     pub by: Option<String>,
     pub cause: Option<String>,
+    pub channel: Option<String>,
+    pub checkpoint: Option<String>,
     pub client_gone: bool,
     pub count: Option<u64>,
     pub decision: Option<&'a str>,
     pub diff: Vec<Difference>,
     pub enforcement: Option<&'a str>,
     pub expires_at: Option<&'a str>,
+    pub flags: Vec<String>,
+    pub from_sequence: Option<u64>,
     pub http_status: Option<u16>,
     pub intent_hash: Option<&'a str>,
+    pub level: Option<&'a str>,
     pub limit: Option<String>,
     pub method: Option<String>,
     pub observed: Option<String>,
+    pub of: Option<String>,
+    pub order_confidence: Option<u16>,
     pub order_id: Option<String>,
     pub order_status: Option<String>,
     pub order_total: Option<String>,
     pub policy_hash: Option<&'a str>,
     pub price: Option<String>,
     pub quantity: Option<u32>,
+    pub rating_version: Option<u16>,
     pub reason_code: Option<&'a str>,
+    pub refs: Vec<&'a str>,
     pub route: Option<String>,
     pub rule: Option<String>,
     pub scope: Option<&'a str>,
+    pub signals: Vec<SignalSeen<'a>>,
+    pub since: Option<&'a str>,
     pub stage: Option<&'a str>,
     pub store_id: Option<&'a str>,
     pub subject: Option<String>,
+    pub to_sequence: Option<u64>,
     pub token_id: Option<&'a str>,
     pub trace_id: Option<&'a str>,
     pub variant_id: Option<String>,
     pub would_deny: Option<&'a str>,
+}
+
+/// One signal, as [`crate::model::signal::Signal`] writes it.
+#[derive(Clone, PartialEq, Eq, Deserialize, serde::Serialize, Debug)]
+pub struct SignalSeen<'a> {
+    #[serde(borrow, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<&'a str>,
+    pub name: &'a str,
+    pub state: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
 }
 
 /// One difference between what was authorised and what was found.
@@ -106,7 +140,7 @@ pub struct Difference {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::event::{Diff, Event};
+    use crate::model::event::{Diff, Event, Link};
     use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
     use crate::model::reason::ReasonCode;
     use crate::model::time::Timestamp;
@@ -127,7 +161,7 @@ mod tests {
             kind: "integer",
         });
         let mut bytes = Vec::new();
-        event.write_json(&mut bytes, "/gateways/\"a\"", 7);
+        event.write_json(&mut bytes, Link { sequence: 7, ..Link::first("/gateways/\"a\"", now) });
         let stored = StoredEvent { index: 1, body: String::from_utf8(bytes).unwrap() };
         let body = stored.read().unwrap();
         assert_eq!(body.kind(), Some(EventKind::ExecutionDenied));

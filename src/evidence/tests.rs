@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{Jti, TraceId};
+use crate::model::intent::Sha256;
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
@@ -50,8 +51,16 @@ fn files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Sequence and body of every whole record of a directory.
 fn events(dir: &Path) -> Vec<(u64, serde_json::Value)> {
+    records(dir).into_iter().map(|(sequence, body)| (sequence, serde_json::from_slice(&body).unwrap())).collect()
+}
+
+fn raw(dir: &Path) -> Vec<Vec<u8>> {
+    records(dir).into_iter().map(|(_, body)| body).collect()
+}
+
+/// Sequence and body of every whole record of a directory.
+fn records(dir: &Path) -> Vec<(u64, Vec<u8>)> {
     let mut found = Vec::new();
     for file in files(dir) {
         let content = std::fs::read(file).unwrap();
@@ -59,7 +68,7 @@ fn events(dir: &Path) -> Vec<(u64, serde_json::Value)> {
         loop {
             match record::next(rest) {
                 Next::Record(record) => {
-                    found.push((record.sequence, serde_json::from_slice(record.body).unwrap()));
+                    found.push((record.sequence, record.body.to_vec()));
                     rest = &rest[record.framed_len()..];
                 }
                 Next::Damage { bytes } => rest = &rest[bytes..],
@@ -94,6 +103,30 @@ fn a_clean_run_begins_and_ends_in_the_log() {
     let expected =
         ["1 system.started", "2 execution.denied", "3 system.stopped", "4 system.started", "5 system.stopped"];
     assert_eq!(story(dir.path()), expected);
+}
+
+/// Each event names the hash of the one before it, over restarts and segments.
+#[test]
+fn the_events_of_a_stream_are_a_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..3 {
+        let spool = open_with(SpoolOptions { segment_bytes: 1, ..options(dir.path(), BIG) }).unwrap();
+        for _ in 0..100 {
+            let _receipt = spool.append(&denied()).unwrap();
+        }
+    }
+    let mut expected = None;
+    let records = raw(dir.path());
+    // Each start has a record, and each start after a kill a gap.
+    assert_eq!(records.len(), 300 + 3 + 2);
+    for body in &records {
+        let event: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let source = event["source"].as_str().unwrap();
+        assert!(source.starts_with("/gateways/a/") && source.len() == "/gateways/a/".len() + 32, "{source}");
+        let first = || Sha256::of(source.as_bytes()).to_string();
+        assert_eq!(event["pmxprev"], expected.unwrap_or_else(first));
+        expected = Some(Sha256::of_leaf(body).to_string());
+    }
 }
 
 #[test]

@@ -71,7 +71,8 @@ impl Gateway {
         head_of(session).retain_theirs();
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
-        let call = self.call(ctx, &step.route, &policies);
+        let mut call = self.call(ctx, &step.route, &policies);
+        call.trace_parent = looked.trace_parent;
         let (retry, unclear) = match looked.retry {
             Ok(retry) => (retry, None),
             Err(refusal) => (Retrying::default(), Some(refusal)),
@@ -89,6 +90,7 @@ impl Gateway {
         let policy = policies.of(&route.store);
         Call {
             trace: ctx.trace,
+            trace_parent: None,
             now: self.authority.clock.now(),
             stage: Stage::Gateway,
             store: route.store.clone(),

@@ -10,6 +10,7 @@ use crate::authority::retry::IdempotencyKey;
 use crate::decide::policy::Mode;
 use crate::detect::{self, AgentSignal};
 use crate::model::ids::TraceId;
+use crate::model::trace_parent::TraceParent;
 use crate::protocol::deny::Refusal;
 
 use super::route::{Body, Route, Step};
@@ -23,6 +24,7 @@ pub(super) struct Looked {
     pub(super) retry: Result<Retrying, Refusal>,
     pub(super) signal: AgentSignal,
     pub(super) oddity: Option<&'static str>,
+    pub(super) trace_parent: Option<TraceParent>,
 }
 
 /// What a request says of an earlier one.
@@ -86,7 +88,8 @@ impl Gateway {
         let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
         let signal = detect::signal(user_agent, headers.contains_key("signature-agent"));
         let retry = Retrying::read(request, &target.path);
-        Ok(Looked { step, tokens: head::tokens(headers), retry, signal, oddity: target.oddity })
+        let trace_parent = TraceParent::sent(headers.get_all("traceparent").iter());
+        Ok(Looked { step, tokens: head::tokens(headers), retry, signal, oddity: target.oddity, trace_parent })
     }
 }
 

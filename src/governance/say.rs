@@ -41,7 +41,14 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::ExecutionBypassed => {
             format!("The request passed unjudged, as the policy wants during an outage{}.", because(data))
         }
+        EventKind::ExecutionResolved => format!("It is known now how the unsettled execution ended{}.", because(data)),
         EventKind::OrderObserved => order(data),
+        EventKind::OrderCorrelated => correlated(data, "belongs to this execution"),
+        EventKind::OrderUnmatched => correlated(data, "has no execution that it could belong to"),
+        EventKind::OrderCorrelationRevised => correlated(data, "is judged anew, by what became known since"),
+        EventKind::OrderCancelled => format!("The store cancelled order {}.", order_id(data)),
+        EventKind::OrderRefunded => format!("The store gave money back for order {}.", order_id(data)),
+        EventKind::AttributionIngested => attribution(data),
         EventKind::OrderDrifted => {
             "The merchant ordered something else than what was authorised and read just before.".to_owned()
         }
@@ -57,6 +64,11 @@ pub fn sentence(body: &Body<'_>) -> String {
             format!("The ledger may have forgotten: tokens from before are refused{}.", because(data))
         }
         EventKind::EvidenceGap => format!("Evidence is missing here{}.", because(data)),
+        EventKind::EvidenceLogOpened => "A log began; it holds the last checkpoint of the one before.".to_owned(),
+        EventKind::EvidenceExported => {
+            let by = data.by.as_deref().map(|by| format!(" by {}", plain(by))).unwrap_or_default();
+            format!("Evidence was exported{by}.")
+        }
         EventKind::SystemStarted => "The program started.".to_owned(),
         EventKind::SystemStopped => "The program stopped.".to_owned(),
     }
@@ -162,8 +174,32 @@ fn observed(data: &Data<'_>) -> String {
     }
 }
 
+fn order_id(data: &Data<'_>) -> String {
+    data.order_id.as_deref().map(plain).unwrap_or_default()
+}
+
+/// `Order 1001 belongs to this execution: proven, 100 %.`
+fn correlated(data: &Data<'_>, how: &str) -> String {
+    let level = data.level.map(|level| format!(": {}", plain(level))).unwrap_or_default();
+    let sure = data.order_confidence.map(|points| format!(", {}", percent(points))).unwrap_or_default();
+    format!("Order {} {how}{level}{sure}.", order_id(data))
+}
+
+fn attribution(data: &Data<'_>) -> String {
+    let channel = data.channel.as_deref().map_or_else(|| "an unknown channel".to_owned(), plain);
+    format!("The order seems to come from {channel}.")
+}
+
+/// Basis points in words: `95 %`, `2.5 %`.
+fn percent(points: u16) -> String {
+    match points % 100 {
+        0 => format!("{} %", points / 100),
+        rest => format!("{}.{} %", points / 100, format!("{rest:02}").trim_end_matches('0')),
+    }
+}
+
 fn order(data: &Data<'_>) -> String {
-    let id = data.order_id.as_deref().map(plain).unwrap_or_default();
+    let id = order_id(data);
     let status = data.order_status.as_deref().map(|status| format!(", status {}", plain(status))).unwrap_or_default();
     let total = data.order_total.as_deref().map(|total| format!(", total {}", plain(total))).unwrap_or_default();
     format!("The store gave order {id}{status}{total}.")

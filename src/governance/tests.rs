@@ -1,6 +1,6 @@
 use super::*;
 use crate::evidence::StoredEvent;
-use crate::model::event::{Diff, Event, EventKind};
+use crate::model::event::{Diff, Event, EventKind, Link};
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
 use crate::model::reason::ReasonCode;
 use crate::model::time::Timestamp;
@@ -62,7 +62,7 @@ fn denied(kind: EventKind, call: u32, millis: i64, reason: ReasonCode) -> Event 
 fn stored(events: &[Event]) -> Vec<StoredEvent> {
     let one = |(index, event): (u64, &Event)| {
         let mut body = Vec::new();
-        event.write_json(&mut body, "/gateways/a", index);
+        event.write_json(&mut body, Link { sequence: index, ..Link::first("/gateways/a", START) });
         StoredEvent { index, body: String::from_utf8(body).unwrap() }
     };
     (1..).zip(events).map(one).collect()

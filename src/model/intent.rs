@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{Context, SHA256, digest};
 
 use super::ids::{StoreId, VariantId};
 use super::money::{Decimal, Price};
@@ -88,15 +88,22 @@ impl Sha256 {
         &self.0
     }
 
+    /// The hash of a leaf of the log (RFC 6962 §2.1): it also chains the events of one producer.
+    #[must_use]
+    pub fn of_leaf(bytes: &[u8]) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(&[0]);
+        context.update(bytes);
+        let mut value = [0; 32];
+        value.copy_from_slice(context.finish().as_ref());
+        Self(value)
+    }
+
     /// Lower-case hex without the prefix.
     #[must_use]
     pub fn hex(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            for nibble in [byte >> 4, byte & 15] {
-                hex.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-            hex
-        })
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
     }
 
     /// True when `text` is exactly this value's printed form.

@@ -343,7 +343,7 @@ fn the_documents_name_every_reason_fault_and_event() {
         let row = api.lines().find(|line| line.starts_with(&format!("| {} |", quoted(name))));
         findings.extend(row.is_none().then(|| format!("docs/execution-auth-api.md has no row for `{name}`")));
     }
-    for name in EventKind::ALL.map(EventKind::name) {
+    for name in EventKind::ALL.iter().map(|kind| kind.name()) {
         let row = data.lines().find(|line| line.starts_with("| `") && line.contains(&quoted(name)));
         findings.extend(row.is_none().then(|| format!("docs/data-contract.md has no row for `{name}`")));
     }

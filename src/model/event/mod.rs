@@ -1,0 +1,84 @@
+//! What is recorded: one event for each decision, settlement, order and change of rule.
+//!
+//! The wire shape is CloudEvents 1.0 structured JSON with its members in alphabetical order.
+//! Numbers have no fractions and money is text, so that canonical bytes are the same everywhere.
+
+mod data;
+mod kind;
+mod wire;
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+use uuid::Uuid;
+
+pub use data::EventData;
+pub use kind::EventKind;
+pub use wire::Link;
+
+use super::ids::{Correlation, Jti, TraceId};
+use super::time::Timestamp;
+use super::trace_parent::TraceParent;
+
+/// Text that is either known when the program is written or shared.
+pub type Text = Cow<'static, str>;
+
+/// An event before its producer gave it an id and a place in the log.
+#[derive(Clone, Debug)]
+pub struct Event {
+    pub kind: EventKind,
+    pub time: Timestamp,
+    pub correlation: Correlation,
+    /// The event that this one follows from or revises.
+    pub causation: Option<Uuid>,
+    /// The caller's own name for its trace.
+    pub trace_parent: Option<TraceParent>,
+    pub data: EventData,
+}
+
+impl Event {
+    /// An event of this call. The rest of the data is the caller's to fill in.
+    #[must_use]
+    pub fn new(kind: EventKind, time: Timestamp, trace: TraceId) -> Self {
+        let data =
+            EventData { event_type: kind.name(), timestamp: Some(time), trace_id: Some(trace), ..EventData::default() };
+        Self { kind, time, correlation: trace.correlation(), causation: None, trace_parent: None, data }
+    }
+
+    /// The same event at another instant: what is recorded later than its call began.
+    #[must_use]
+    pub fn at(mut self, time: Timestamp) -> Self {
+        self.time = time;
+        self.data.timestamp = Some(time);
+        self
+    }
+
+    /// Joins the event to the execution of a *verified* token.
+    #[must_use]
+    pub fn of_token(mut self, jti: Jti) -> Self {
+        self.correlation = jti.into();
+        self.data.token_id = Some(jti);
+        self
+    }
+
+    /// Joins the event to this execution: that of a cart has the name of one of its tokens.
+    #[must_use]
+    pub fn in_execution(mut self, execution: impl Into<Correlation>) -> Self {
+        self.correlation = execution.into();
+        self
+    }
+}
+
+/// One difference between what was authorised and what was found. `path` is a JSON Pointer into
+/// the intent (`/quantity`), or into a cart of several tokens (`/lines/1/quantity`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diff {
+    pub actual: Text,
+    pub authorized: Text,
+    pub path: Text,
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+}
+
+#[cfg(test)]
+mod tests;

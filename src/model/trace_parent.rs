@@ -1,0 +1,85 @@
+//! `traceparent` of W3C Trace Context: the caller's name for its own trace. It is recorded and
+//! passed on, and it joins nothing: two purchases may say the same one.
+
+use std::fmt;
+
+/// A well-formed `traceparent` of version 00.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TraceParent {
+    trace: u128,
+    parent: u64,
+    flags: u8,
+}
+
+impl TraceParent {
+    /// Reads `00-<32 hex>-<16 hex>-<2 hex>` in lower case; ids of nothing but zeros are not valid.
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok().filter(|text| text.len() == 55)?;
+        let mut parts = text.strip_prefix("00-")?.split('-');
+        let mut part = |length: usize| {
+            let digits =
+                |text: &&str| text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+            parts.next().filter(digits)
+        };
+        let trace = u128::from_str_radix(part(32)?, 16).ok().filter(|id| *id != 0)?;
+        let parent = u64::from_str_radix(part(16)?, 16).ok().filter(|id| *id != 0)?;
+        let flags = u8::from_str_radix(part(2)?, 16).ok()?;
+        parts.next().is_none().then_some(Self { trace, parent, flags })
+    }
+}
+
+impl TraceParent {
+    /// Reads the lines of the header field: more than one says nothing.
+    #[must_use]
+    pub fn sent<'a>(mut lines: impl Iterator<Item = &'a http::HeaderValue>) -> Option<Self> {
+        let only = lines.next().filter(|_| lines.next().is_none())?;
+        Self::parse(only.as_bytes())
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.parent, self.flags)
+    }
+}
+
+impl serde::Serialize for TraceParent {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GOOD: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn what_is_well_formed_is_kept_and_nothing_else() {
+        assert_eq!(TraceParent::parse(GOOD.as_bytes()).unwrap().to_string(), GOOD);
+        for bad in [
+            "",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-+1",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-",
+            "00-4bf92f3577b34da6a3ce929d0e0e473-600f067aa0ba902b7-01",
+        ] {
+            assert_eq!(TraceParent::parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn junk_is_read_without_panic(junk in prop::collection::vec(any::<u8>(), 0..80)) {
+            if let Some(read) = TraceParent::parse(&junk) {
+                prop_assert_eq!(read.to_string().into_bytes(), junk);
+            }
+        }
+    }
+}
