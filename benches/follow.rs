@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use permyx::clock::Clock;
-use permyx::evidence::{Consumed, Followed, Follower, Spool, SpoolOptions, store};
+use permyx::evidence::{Class, Consumed, Followed, Follower, Spool, SpoolOptions, store};
 use permyx::model::event::{Event, EventKind};
 use permyx::model::ids::{AgentId, Jti, StoreId, TraceId};
 use permyx::model::intent::Sha256;
@@ -46,6 +46,7 @@ fn main() {
         source: "/gateways/bench".to_owned(),
         limit_bytes: 1 << 30,
         segment_bytes: 16 << 20,
+        class: Class::Spool,
     };
     let spool = Spool::open(options.clone(), Clock::system(), Arc::clone(&metrics)).unwrap();
     for _ in 0..events {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use permyx::clock::Clock;
-use permyx::evidence::{Spool, SpoolOptions};
+use permyx::evidence::{Class, Spool, SpoolOptions};
 use permyx::model::event::{Event, EventKind, Link};
 use permyx::model::ids::{AgentId, Jti, StoreId, TraceId};
 use permyx::model::intent::Sha256;
@@ -41,6 +41,7 @@ fn open(dir: &tempfile::TempDir) -> Spool {
         source: "/gateways/bench".to_owned(),
         limit_bytes: 1 << 30,
         segment_bytes: 8 << 20,
+        class: Class::Spool,
     };
     Spool::open(options, Clock::system(), Arc::new(Metrics::new().unwrap())).unwrap()
 }

@@ -96,6 +96,7 @@ impl Api {
         Call {
             trace: caller.trace,
             trace_parent: caller.trace_parent,
+            caller: crate::evidence::Caller::Key(caller.key.id.clone()),
             now: caller.now,
             stage,
             store: store.clone(),

@@ -61,7 +61,7 @@ async fn record(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Ref
     access::store(&caller.key, &store)?;
     let call = api.call(&caller, Stage::Authorize, &store);
     // "Observed" is a claim that there is a record, so without one it is not made.
-    api.authority.observe_call(&call, event).map_err(|cannot| Refused::Cannot(cannot).refusal())?;
+    api.authority.observe_call(&call, event).await.map_err(|cannot| Refused::Cannot(cannot).refusal())?;
     Reply::json(&Observed { observed: true, version: caller.version, trace_id: caller.trace })
 }
 

@@ -48,7 +48,7 @@ impl Authority {
         let mut event = intent_event(call, EventKind::ExecutionAuthorized, intent, agent).of_token(jti);
         event.data.decision = Some("allowed");
         event.data.expires_at = Some(token.expires);
-        if let Err(error) = self.evidence.append(&event)
+        if let Err(error) = self.write(&event).await
             && self.outage(call) == Passage::Closed
         {
             return Err(NotIssued::Refused(error.into()));
@@ -83,7 +83,7 @@ impl Authority {
         event.data.rule = told.rule;
         event.data.observed = told.observed;
         event.data.limit = told.limit;
-        self.record(&event);
+        self.record_refusal(&event, call.caller.clone());
         refused
     }
 }

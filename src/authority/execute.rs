@@ -4,7 +4,7 @@
 use crate::decide::policy::Mode;
 use crate::decide::velocity::Usage;
 use crate::decide::{self, Bid, Decision, Denial, Facts, Permit, Question};
-use crate::evidence::NOT_IN_LEDGER;
+use crate::evidence::{Caller, NOT_IN_LEDGER, SpoolError};
 use crate::ledger::{Answer, LedgerError, Reservation, Settlement, Spent, Standing};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::{AgentId, Jti};
@@ -152,15 +152,18 @@ impl Authority {
         let ended = self.end(call, clearance.reservations, ending.settlement, answer).await;
         self.check_order(call, cart, clearance.read_total, ending);
         self.count_settlement(call, ending.settlement, ended.count());
+        let mut written = None;
         for &(jti, settled) in ended.iter() {
             if call.rules.mode == Mode::Enforce {
-                self.record(&settled_event(call, cart, jti, ending, settled).at(self.clock.now()));
+                written =
+                    self.record(&settled_event(call, cart, jti, ending, settled).at(self.clock.now())).or(written);
             }
             if (settled, call.rules.mode) == (Ok(Standing::Spent(Spent::Burned)), Mode::Enforce) {
                 let Held { token, mark } = cart.held(jti);
                 self.front.remember(*mark, token, call.trace);
             }
         }
+        self.secured(written).await;
         TokenState::worst(&ended)
     }
 
@@ -170,7 +173,8 @@ impl Authority {
         if refused.is_replay() {
             self.metrics.replays.inc();
         }
-        self.record(&call.refused_event(cart, refused));
+        let caller = cart.map_or_else(|| call.caller.clone(), |cart| Caller::Token(cart.leader().jti()));
+        self.record_refusal(&call.refused_event(cart, refused), caller);
     }
 
     pub(super) fn question<'a>(&self, call: &'a Call, tokens: &Several<&'a Verified>, counted: Usage) -> Question<'a> {
@@ -195,13 +199,20 @@ impl Authority {
             // Observing writes its one record itself, with what it found.
             return Ok(clearance);
         }
-        let mut written = 0;
+        let (mut written, mut receipt) = (0, None);
         let all = clearance.reservations.iter().try_for_each(|reservation| {
             written += 1;
-            self.evidence.append(&reserved_event(call, cart, &clearance, reservation)).map(drop)
+            receipt = Some(self.evidence.append(&reserved_event(call, cart, &clearance, reservation))?);
+            Ok::<_, SpoolError>(())
         });
         if let Err(error) = all {
             self.take_back(call, cart, clearance, written - 1).await;
+            return Err(error.into());
+        }
+        if let Some(receipt) = receipt
+            && let Err(error) = self.evidence.secure(receipt).await
+        {
+            self.take_back(call, cart, clearance, written).await;
             return Err(error.into());
         }
         self.count_decision(call, None);
@@ -219,7 +230,7 @@ impl Authority {
         };
         let ended = self.end(call, clearance.reservations, ending.settlement, None).await;
         for &(jti, settled) in ended.iter().take(written) {
-            self.record(&settled_event(call, cart, jti, &ending, settled).at(self.clock.now()));
+            let _ = self.record(&settled_event(call, cart, jti, &ending, settled).at(self.clock.now()));
         }
     }
 

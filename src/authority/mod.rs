@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::decide::policy::{OnUnavailable, Policy, RouteRules};
 use crate::decide::velocity::Usage;
 use crate::decide::{Denial, Listing};
-use crate::evidence::{Spool, SpoolError};
+use crate::evidence::{Caller, Foldable, Receipt, Spool, SpoolError};
 use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
@@ -88,6 +88,8 @@ pub struct Call {
     pub trace: TraceId,
     /// The caller's own name for its trace: recorded, never joined by.
     pub trace_parent: Option<TraceParent>,
+    /// Whose refusals are counted together when there are very many.
+    pub caller: Caller,
     pub now: Timestamp,
     pub stage: Stage,
     pub store: StoreId,
@@ -238,9 +240,24 @@ impl Authority {
 
     /// Writes an event that nothing waits for. A loss is counted by the spool and becomes a
     /// declared gap; the refusal that it tells of stands all the same.
-    fn record(&self, event: &Event) {
-        if let Err(error) = self.evidence.append(event) {
-            tracing::warn!(kind = event.kind.name(), %error, "event not recorded");
+    fn record(&self, event: &Event) -> Option<Receipt> {
+        let written = self.evidence.append(event);
+        written.inspect_err(|error| tracing::warn!(kind = event.kind.name(), %error, "event not recorded")).ok()
+    }
+
+    /// The same of a refusal: many of one caller are told as one.
+    fn record_refusal(&self, event: &Event, caller: Caller) {
+        if let Err(error) = self.evidence.append_or_fold(event, caller, Foldable::Always) {
+            tracing::warn!(kind = event.kind.name(), %error, "refusal not recorded");
+        }
+    }
+
+    /// Waits for the disk where the class of evidence asks for it; without it, what was executed is
+    /// told to its caller all the same.
+    async fn secured(&self, written: Option<Receipt>) {
+        let Some(receipt) = written else { return };
+        if let Err(error) = self.evidence.secure(receipt).await {
+            tracing::warn!(%error, "an outcome is written and not on the disk");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::decide;
 use crate::decide::policy::Mode;
 use crate::detect::AgentSignal;
-use crate::evidence::SpoolError;
+use crate::evidence::{Foldable, SpoolError};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::money::Price;
 use crate::model::reason::ReasonCode;
@@ -27,19 +27,38 @@ pub struct Observed<'a> {
 impl Authority {
     /// Records a request that passes. On routes that only observe, a full spool never blocks: the
     /// loss is a gap. On enforced routes it is an outage like any other.
-    pub fn observe(&self, call: &Call, observed: &Observed<'_>) -> Result<(), CannotDecide> {
-        let written = self.evidence.append(&observed_event(call, observed));
+    pub async fn observe(&self, call: &Call, observed: &Observed<'_>) -> Result<(), CannotDecide> {
+        let event = observed_event(call, observed);
+        let written = match observed.cart {
+            Some(_) => self.write(&event).await,
+            None => self.write_or_fold(call, &event).await,
+        };
         if observed.cart.is_none() {
             let route = call.route.as_deref().unwrap_or("none");
             self.metrics.tokenless.with_label_values(&[route, observed.signal.label()]).inc();
         }
         match (written, call.rules.mode) {
-            (Ok(_receipt), _) => Ok(()),
+            (Ok(()), _) => Ok(()),
             (Err(error), Mode::Enforce) => Err(error.into()),
             (Err(error), Mode::Observe) => {
                 self.gap(call, &error);
                 Ok(())
             }
+        }
+    }
+
+    /// Writes an event, and waits for the disk where the class of evidence asks for it.
+    pub(super) async fn write(&self, event: &Event) -> Result<(), SpoolError> {
+        let receipt = self.evidence.append(event)?;
+        self.evidence.secure(receipt).await
+    }
+
+    /// The same of a request without a token: very many of one caller are told as one while there is
+    /// little room.
+    async fn write_or_fold(&self, call: &Call, event: &Event) -> Result<(), SpoolError> {
+        match self.evidence.append_or_fold(event, call.caller.clone(), Foldable::UnderPressure)? {
+            Some(receipt) => self.evidence.secure(receipt).await,
+            None => Ok(()),
         }
     }
 
@@ -82,11 +101,11 @@ impl Authority {
     }
 
     /// The `observe` call of the execution API: an agent tells of what it does without a token.
-    pub fn observe_call(&self, call: &Call, mut event: Event) -> Result<(), CannotDecide> {
+    pub async fn observe_call(&self, call: &Call, mut event: Event) -> Result<(), CannotDecide> {
         event.data.decision = Some("observed");
         event.data.stage = Some("observe");
         event.data.store_id = Some(call.store.clone());
-        self.evidence.append(&event).map(|_receipt| ()).map_err(Into::into)
+        self.write(&event).await.map_err(Into::into)
     }
 
     fn gap(&self, call: &Call, error: &SpoolError) {

@@ -52,8 +52,13 @@ impl Base {
         make_dir(&spool_dir)?;
         // Before anything of this life is written.
         let left = unsettled(&spool_dir).map_err(|source| BootError::Dir { path: spool_dir.clone(), source })?;
-        let options =
-            SpoolOptions { dir: spool_dir, source, limit_bytes: config.evidence.spool_limit, segment_bytes: SEGMENT };
+        let options = SpoolOptions {
+            dir: spool_dir,
+            source,
+            limit_bytes: config.evidence.spool_limit,
+            segment_bytes: SEGMENT,
+            class: config.evidence.class,
+        };
         let evidence = Arc::new(Spool::open(options, clock.clone(), metrics.clone())?);
         let policies = PolicyBook::open(config.policies.clone(), clock.clone(), metrics.clone())?;
         let catalog = config.catalog.as_deref().map_or_else(|| Ok(Catalog::none()), Catalog::open)?;

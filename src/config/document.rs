@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use crate::evidence::Class;
 use crate::model::document::{At, Problem};
 use crate::model::ids::StoreId;
 use crate::protocol::preset::{Preset, texts};
@@ -113,10 +114,31 @@ struct DirDoc {
 #[derive(Deserialize, Default, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct EvidenceDoc {
+    /// What a request waits for: `spool` (default), its event is written and survives a killed process; `strict`,
+    /// it is on the disk.
+    class: ClassDoc,
     /// Bytes that the spool may hold; default 4294967296 (4 GiB). A quarter is kept for settlements.
     spool_limit: Option<At<i64>>,
     /// Spool directories of gateways on this host, read by `permyx serve`.
     spools: Vec<String>,
+}
+
+/// See [`Class`].
+#[derive(Deserialize, Default, Clone, Copy, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum ClassDoc {
+    #[default]
+    Spool,
+    Strict,
+}
+
+impl From<ClassDoc> for Class {
+    fn from(class: ClassDoc) -> Self {
+        match class {
+            ClassDoc::Spool => Self::Spool,
+            ClassDoc::Strict => Self::Strict,
+        }
+    }
 }
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -159,6 +181,7 @@ impl ConfigDoc {
             policies: self.policies.dir.map(|dir| base.join(dir)),
             catalog: self.catalog.dir.map(|dir| base.join(dir)),
             evidence: EvidenceConfig {
+                class: self.evidence.class.into(),
                 spool_limit: number(self.evidence.spool_limit.as_ref(), 4 << 30, 1 << 20..=1 << 44, found) as u64,
                 spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
             },

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::evidence::Class;
 use crate::model::document::{Problem, Problems};
 use crate::model::ids::StoreId;
 use crate::protocol::preset::Preset;
@@ -76,6 +77,7 @@ pub struct TlsFiles {
 
 #[derive(Debug)]
 pub struct EvidenceConfig {
+    pub class: Class,
     pub spool_limit: u64,
     /// Spool directories of gateways on this host, read by `permyx serve`.
     pub spools: Vec<PathBuf>,

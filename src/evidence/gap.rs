@@ -45,8 +45,8 @@ pub struct Gap {
 }
 
 impl Gap {
-    pub const fn lost(cause: Cause) -> Self {
-        Self { cause, count: Some(1), damage: 0 }
+    pub const fn lost(cause: Cause, count: u64) -> Self {
+        Self { cause, count: Some(count), damage: 0 }
     }
 
     pub const fn unclean(damage: u64) -> Self {

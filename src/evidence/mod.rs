@@ -32,7 +32,7 @@ mod tests;
 pub use follow::{Consumed, Followed, Follower};
 #[cfg(feature = "control-plane")]
 pub use query::{Filter, Joined, LIMIT_MAX};
-pub use spool::{Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
+pub use spool::{Caller, Class, Foldable, Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Store, StoreError};
 pub use stored::{Body, Data, Difference, SignalSeen, StoredEvent};

@@ -20,8 +20,13 @@ use crate::telemetry::metrics::Metrics;
 const NOW: Timestamp = Timestamp::of_millis(1_795_000_000_123);
 
 fn open_spool(dir: &Path, source: &str) -> Spool {
-    let options =
-        SpoolOptions { dir: dir.to_owned(), source: source.to_owned(), limit_bytes: 1 << 30, segment_bytes: 1 };
+    let options = SpoolOptions {
+        dir: dir.to_owned(),
+        source: source.to_owned(),
+        limit_bytes: 1 << 30,
+        segment_bytes: 1,
+        class: Class::Spool,
+    };
     Spool::open(options, Clock::manual(NOW), Arc::new(Metrics::new().unwrap())).unwrap()
 }
 

@@ -16,7 +16,13 @@ const NOW: Timestamp = Timestamp::of_millis(1_795_000_000_123);
 const BIG: u64 = 1 << 30;
 
 fn options(dir: &Path, limit_bytes: u64) -> SpoolOptions {
-    SpoolOptions { dir: dir.to_owned(), source: "/gateways/a".to_owned(), limit_bytes, segment_bytes: BIG }
+    SpoolOptions {
+        dir: dir.to_owned(),
+        source: "/gateways/a".to_owned(),
+        limit_bytes,
+        segment_bytes: BIG,
+        class: Class::Spool,
+    }
 }
 
 fn open(dir: &Path) -> Spool {
@@ -301,6 +307,60 @@ async fn the_loop_syncs_and_ends_with_the_spool() {
     let spool = Arc::new(open(dir.path()));
     let running = tokio::spawn(sync_loop(Arc::clone(&spool)));
     let _receipt = spool.append(&denied()).unwrap();
+    spool.close().unwrap();
+    running.await.unwrap();
+}
+
+/// A flood from one address against a small spool: what is authorised still has room, and every
+/// refusal is told or counted.
+#[test]
+fn a_flood_leaves_room_and_its_counts_are_exact() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(NOW);
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let spool = Spool::open(options(dir.path(), 512 << 10), clock.clone(), Arc::clone(&metrics)).unwrap();
+    let attacker = Caller::at("192.0.2.1".parse().unwrap());
+    for second in 0..50 {
+        for _ in 0..2000 {
+            spool.append_or_fold(&denied(), attacker.clone(), Foldable::Always).unwrap();
+        }
+        for _ in 0..2 {
+            let _receipt = spool.append(&event(EventKind::ExecutionReserved)).unwrap();
+            let _receipt = spool.append(&event(EventKind::ExecutionValidated)).unwrap();
+        }
+        clock.advance(1000 + second);
+    }
+    spool.close().unwrap();
+    let refusals = events(dir.path()).into_iter().filter(|(_, event)| event["data"]["eventType"] == "execution.denied");
+    let told: u64 = refusals.map(|(_, event)| event["data"]["count"].as_u64().unwrap_or(1)).sum();
+    assert_eq!(told, 50 * 2000);
+    assert!(metrics.evidence_folded.get() > 49 * 2000);
+}
+
+#[test]
+fn while_there_is_room_requests_without_a_token_are_told_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open_with(options(dir.path(), 1 << 20)).unwrap();
+    let shoppers = Caller::at("192.0.2.1".parse().unwrap());
+    let observed = event(EventKind::ExecutionObserved);
+    let pass = || spool.append_or_fold(&observed, shoppers.clone(), Foldable::UnderPressure).unwrap();
+    for _ in 0..100 {
+        assert!(pass().is_some());
+    }
+    while spool.usage().0 <= 1 << 19 {
+        let _receipt = spool.append(&denied()).unwrap();
+    }
+    assert!(pass().is_some());
+    assert!(pass().is_none());
+}
+
+#[tokio::test]
+async fn strict_waits_for_the_disk_and_a_failed_disk_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Arc::new(open_with(SpoolOptions { class: Class::Strict, ..options(dir.path(), BIG) }).unwrap());
+    let receipt = spool.append(&denied()).unwrap();
+    let running = tokio::spawn(sync_loop(Arc::clone(&spool)));
+    spool.secure(receipt).await.unwrap();
     spool.close().unwrap();
     running.await.unwrap();
 }

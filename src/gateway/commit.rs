@@ -121,7 +121,7 @@ impl Gateway {
             },
             (Mode::Enforce, Err(judged)) => judged,
             (Mode::Observe, Ok(ticket)) => {
-                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), None));
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), None)).await;
                 Judged::Pass(ticket, Decided::Observed)
             }
             (Mode::Observe, Err(judged)) => {
@@ -131,7 +131,7 @@ impl Gateway {
                         .found("body_malformed", "a strict JSON body")
                         .into(),
                 };
-                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), Some(&refused)));
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(cart.as_ref(), Some(&refused))).await;
                 Judged::Pass(Ticket::Unjudged, Decided::Observed)
             }
         };

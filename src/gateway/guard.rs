@@ -11,6 +11,7 @@ use crate::authority::{Call, Passage, Refused, Stage};
 use crate::decide::Denial;
 use crate::decide::policy::Mode;
 use crate::detect::AgentSignal;
+use crate::evidence::Caller;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::protocol::deny::Refusal;
@@ -91,6 +92,7 @@ impl Gateway {
         Call {
             trace: ctx.trace,
             trace_parent: None,
+            caller: Caller::Others,
             now: self.authority.clock.now(),
             stage: Stage::Gateway,
             store: route.store.clone(),
@@ -195,7 +197,7 @@ impl Gateway {
             self.authority.refuse(&guarded.call, None, &refused);
             return self.refuse(session, ctx, &refused.refusal(), guarded.dialect()).await;
         }
-        let _ = self.authority.observe(&guarded.call, &guarded.observed(None, Some(&refused)));
+        let _ = self.authority.observe(&guarded.call, &guarded.observed(None, Some(&refused))).await;
         self.onward(session, ctx, guarded, Decided::Observed, body).await
     }
 
@@ -231,7 +233,7 @@ impl Gateway {
             return self.deny_or_observe(session, ctx, guarded, refused, body).await;
         }
         let mut decided = Decided::Observed;
-        if let Err(cannot) = self.authority.observe(&guarded.call, &guarded.observed(None, None)) {
+        if let Err(cannot) = self.authority.observe(&guarded.call, &guarded.observed(None, None)).await {
             match self.authority.outage(&guarded.call) {
                 Passage::Closed => {
                     return self.refuse(session, ctx, &Refused::Cannot(cannot).refusal(), guarded.dialect()).await;

@@ -39,7 +39,7 @@ impl Gateway {
             Err(NoBody::Untouched(_)) if !guarded.enforced() => {
                 let cause = Denial::by(ReasonCode::IntentMismatch, "intent_unknown");
                 let refused = has_token.then(|| cause.found("body_not_read", "a readable body").into());
-                let _ = self.authority.observe(&guarded.call, &guarded.observed(None, refused.as_ref()));
+                let _ = self.authority.observe(&guarded.call, &guarded.observed(None, refused.as_ref())).await;
                 return self.onward(session, ctx, guarded, Decided::Observed, None).await.map(Taken::Answered);
             }
             Err(NoBody::Untouched(refusal) | NoBody::Broken(refusal)) => refusal,

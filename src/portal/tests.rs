@@ -5,7 +5,7 @@ use super::*;
 use crate::authority::policies::PolicyBook;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::evidence::{Consumed, Followed, Follower, Spool, SpoolOptions, store};
+use crate::evidence::{Class, Consumed, Followed, Follower, Spool, SpoolOptions, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::{Allowance, Enrolment, Role, Terms};
 use crate::ledger::AnyLedger;
@@ -50,6 +50,7 @@ impl Site {
             source: "/gateways/a".to_owned(),
             limit_bytes: 1 << 30,
             segment_bytes: 1 << 20,
+            class: Class::Spool,
         };
         let evidence = Arc::new(Spool::open(options.clone(), clock.clone(), metrics.clone()).unwrap());
         for event in events {

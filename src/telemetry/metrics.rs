@@ -43,6 +43,8 @@ pub struct Metrics {
     pub jwks_refreshes: IntCounterVec,
     pub jwks_age: Gauge,
     pub evidence_events: IntCounterVec,
+    /// Refusals that are told with others as one event.
+    pub evidence_folded: IntCounter,
     pub evidence_spool_bytes: IntGauge,
     pub evidence_spool_limit_bytes: IntGauge,
     /// Seconds since the oldest event that is not yet in the store.
@@ -155,6 +157,7 @@ impl Metrics {
             jwks_refreshes: counters(r, "jwks_refresh_total", "Refreshes of the key set", &["result"])?,
             jwks_age: float_gauge(r, "jwks_age_seconds", "Age of the key set")?,
             evidence_events: counters(r, "evidence_events_total", "Events written", &["type"])?,
+            evidence_folded: counter(r, "evidence_folded_total", "Calls that are told with others as one event")?,
             evidence_spool_bytes: gauge(r, "evidence_spool_bytes", "Bytes in the spool")?,
             evidence_spool_limit_bytes: gauge(r, "evidence_spool_limit_bytes", "Bytes that the spool may hold")?,
             evidence_lag: float_gauge(

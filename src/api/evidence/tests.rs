@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::clock::Clock;
-use crate::evidence::{Consumed, Followed, Follower, Spool, SpoolOptions, store};
+use crate::evidence::{Class, Consumed, Followed, Follower, Spool, SpoolOptions, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::{Allowance, Enrolment, Role, Terms};
 use crate::model::event::{Event, EventKind};
@@ -42,6 +42,7 @@ impl Api {
             source: "/gateways/a".to_owned(),
             limit_bytes: 1 << 30,
             segment_bytes: 1 << 20,
+            class: Class::Spool,
         };
         let spool = Spool::open(options.clone(), Clock::manual(NOW), Arc::clone(&metrics)).unwrap();
         for event in events {

@@ -9,7 +9,7 @@ use permyx::authority::Authority;
 use permyx::authority::policies::PolicyBook;
 use permyx::catalog::Catalog;
 use permyx::clock::Clock;
-use permyx::evidence::{Spool, SpoolOptions};
+use permyx::evidence::{Class, Spool, SpoolOptions};
 use permyx::keystore::agent_file::ApiKeyStore;
 use permyx::keystore::agents::{Allowance, ApiKey, ApiKeys, Enrolment, Role, Terms};
 use permyx::keystore::signing::SigningStore;
@@ -172,6 +172,7 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
         source: "/servers/test".to_owned(),
         limit_bytes: 64 << 20,
         segment_bytes: 8 << 20,
+        class: Class::Spool,
     };
     let signing = SigningStore::of(dir.path());
     signing.generate(clock.now()).unwrap();

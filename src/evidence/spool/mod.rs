@@ -1,6 +1,9 @@
 //! A producer's own log: an event is in the spool when [`Spool::append`] returns, and then
 //! survives the death of the process (README decision 19, class `spool`).
 
+mod disk;
+mod fold;
+
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
@@ -23,10 +26,12 @@ use crate::model::intent::Sha256;
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
-/// How long an event may be written and not yet on the disk.
-const SYNC_EVERY: Duration = Duration::from_millis(10);
-/// Other processes release segments: this many syncs apart, the directory is measured anew.
-const MEASURE_EVERY: u32 = 100;
+use self::disk::Disk;
+use self::fold::Folds;
+
+pub use self::disk::sync_loop;
+pub use self::fold::{Caller, Foldable};
+
 /// Smallest and largest segment, whatever the options say.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (BODY_MAX + HEADER) as u64..=1 << 28;
 
@@ -40,9 +45,20 @@ pub struct SpoolOptions {
     pub source: String,
     /// Most bytes that unreleased segments may take. A quarter is kept for settlements.
     pub limit_bytes: u64,
+    pub class: Class,
     /// A segment that would grow beyond this is followed by a new one. At most an eighth of the
     /// limit, since the newest segment is never released.
     pub segment_bytes: u64,
+}
+
+/// What a request waits for (README decision 19).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Class {
+    /// Its event is written, and survives the death of the process; within 10 ms more a loss of power.
+    #[default]
+    Spool,
+    /// Its event is on the disk.
+    Strict,
 }
 
 /// Why an event is not in the spool, or the spool not open.
@@ -58,6 +74,8 @@ pub enum SpoolError {
     TooLarge(#[from] record::TooLarge),
     #[error("the spool is closed")]
     Closed,
+    #[error("the disk did not take the event within {0} ms")]
+    Slow(u128),
     #[error("the spool failed to undo a torn write or to reach the disk, and takes no more events until a restart")]
     Broken,
 }
@@ -84,8 +102,8 @@ pub struct Spool {
     clock: Clock,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
-    /// Held for the length of a sync, so that a second caller waits for the first one's.
-    syncing: Mutex<()>,
+    folds: Mutex<Folds>,
+    disk: Disk,
     /// Locked as long as the file is open; the kernel unlocks it when the process dies.
     _lock: File,
 }
@@ -176,8 +194,8 @@ impl Spool {
             buffer: Vec::new(),
         };
         metrics.evidence_spool_limit_bytes.set(gauge(options.limit_bytes));
-        let spool =
-            Self { options, identity, clock, metrics, state: Mutex::new(state), syncing: Mutex::new(()), _lock: lock };
+        let (state, folds, disk) = (Mutex::new(state), Mutex::default(), Disk::default());
+        let spool = Self { options, identity, clock, metrics, state, folds, disk, _lock: lock };
         spool.begin(ending);
         Ok(spool)
     }
@@ -221,34 +239,15 @@ impl Spool {
             if state.gaps.is_empty() {
                 tracing::error!(%error, cause = cause.as_str(), "evidence is being lost");
             }
-            self.note_gap(&mut state, Gap::lost(cause));
+            self.note_gap(&mut state, Gap::lost(cause, event.data.count.unwrap_or(1)));
         }
         drop(state);
         written
     }
 
-    /// Waits until everything that was appended before this call is on the disk.
-    pub fn sync(&self) -> Result<(), SpoolError> {
-        let _one_at_a_time = self.syncing.lock();
-        let file = {
-            let mut state = self.state.lock();
-            if state.phase == Phase::Broken {
-                return Err(SpoolError::Broken);
-            }
-            if !std::mem::take(&mut state.unsynced) {
-                return Ok(());
-            }
-            state.active.file()
-        };
-        file.sync_data().map_err(|source| {
-            // The kernel may have dropped the unwritten pages: a later sync that succeeds would prove nothing.
-            self.state.lock().phase = Phase::Broken;
-            self.failed("reach the disk", source)
-        })
-    }
-
     /// Writes the clean-shutdown record and waits for the disk. Later events are refused.
     pub fn close(&self) -> Result<(), SpoolError> {
+        self.tell_folded();
         let mut state = self.state.lock();
         if state.phase == Phase::Closed {
             return Ok(());
@@ -365,28 +364,6 @@ impl Spool {
 
     fn failed(&self, doing: &'static str, source: io::Error) -> SpoolError {
         SpoolError::Io { doing, dir: self.options.dir.clone(), source }
-    }
-}
-
-/// Brings a spool to the disk every 10 ms, on a blocking thread, until it is closed or broken.
-pub async fn sync_loop(spool: Arc<Spool>) {
-    let mut tick = tokio::time::interval(SYNC_EVERY);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    for round in 0_u32.. {
-        tick.tick().await;
-        let spool_ = Arc::clone(&spool);
-        let synced = tokio::task::spawn_blocking(move || {
-            spool_.sync()?;
-            if round.is_multiple_of(MEASURE_EVERY) { spool_.measure() } else { Ok(()) }
-        });
-        match synced.await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "cannot bring the spool to the disk"),
-            Err(error) => tracing::error!(%error, "the thread that syncs the spool died"),
-        }
-        if spool.state.lock().phase != Phase::Open {
-            return;
-        }
     }
 }
 
