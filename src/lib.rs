@@ -33,4 +33,5 @@ pub mod revocation;
 pub mod sandbox;
 pub mod sessions;
 pub mod telemetry;
+pub mod tlog;
 pub mod token;

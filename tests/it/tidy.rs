@@ -12,7 +12,7 @@ use crate::support::{files, repository};
 /// Which floor a top-level module of `src` stands on. A file imports only floors below its own.
 const FLOORS: &[(u8, &[&str])] = &[
     (0, &["model"]),
-    (1, &["token", "protocol", "detect"]),
+    (1, &["token", "tlog", "protocol", "detect"]),
     (2, &["decide"]),
     (3, &["clock", "durable", "fixtures", "reload", "telemetry", "net"]),
     (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "revocation", "sessions"]),
