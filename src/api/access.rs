@@ -38,7 +38,7 @@ pub(super) fn store(key: &ApiKey, store: &StoreId) -> Result<(), Refusal> {
 pub(super) fn holder(key: &ApiKey) -> Holder<'_> {
     match key.terms.role {
         Role::Merchant => Holder::Merchant,
-        Role::Agent | Role::Auditor | Role::Operator => Holder::Agent(&key.id),
+        Role::Agent | Role::Auditor | Role::Operator | Role::Gateway => Holder::Agent(&key.id),
     }
 }
 
@@ -47,6 +47,6 @@ pub(super) fn sees(key: &ApiKey, token: &Verified) -> bool {
     match key.terms.role {
         Role::Merchant => key.terms.stores.covers(token.store()),
         Role::Agent => key.id == *token.agent(),
-        Role::Auditor | Role::Operator => false,
+        Role::Auditor | Role::Operator | Role::Gateway => false,
     }
 }

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::evidence::{Filter, Store, StoreError, StoredEvent};
 use crate::governance::{Timeline, Viewer};
-use crate::keystore::agents::ApiKeys;
+use crate::keystore::agents::{ApiKey, ApiKeys};
 use crate::model::event::EventKind;
 use crate::model::ids::{AgentId, StoreId};
 use crate::model::reason::{Fault, ReasonCode};
@@ -43,10 +43,17 @@ pub fn evidence_router(api: EvidenceApi) -> Router {
 }
 
 /// Why there is no evidence in the answer.
-struct NoEvidence {
+pub(super) struct NoEvidence {
     fault: Fault,
     /// The part of the request that is malformed, and what would be right.
     malformed: Option<(&'static str, String)>,
+}
+
+impl NoEvidence {
+    /// The same for a request that is well-formed, and not this key's to make.
+    pub(super) fn forbidden(self) -> Self {
+        Self { fault: Fault::Forbidden, ..self }
+    }
 }
 
 impl From<Fault> for NoEvidence {
@@ -83,16 +90,21 @@ impl IntoResponse for NoEvidence {
     }
 }
 
-fn malformed(member: &'static str, message: impl Into<String>) -> NoEvidence {
+pub(super) fn malformed(member: &'static str, message: impl Into<String>) -> NoEvidence {
     NoEvidence { fault: Fault::BadRequest, malformed: Some((member, message.into())) }
 }
 
-/// Who asks. Unknown keys are 401; agents, who see no evidence, are 403.
-fn viewer(api: &EvidenceApi, headers: &HeaderMap) -> Result<Viewer, NoEvidence> {
+/// Whose key it is. Unknown keys are 401.
+pub(super) fn key_of(keys: &Reloaded<ApiKeys>, headers: &HeaderMap) -> Result<Arc<ApiKey>, NoEvidence> {
     let mut presented = headers.get_all("x-api-key").iter();
     let (Some(one), None) = (presented.next(), presented.next()) else { return Err(Fault::Unauthorized.into()) };
-    let key = one.to_str().ok().and_then(|text| api.keys.snapshot().authenticate(text));
-    let key = key.ok_or(Fault::Unauthorized)?;
+    let key = one.to_str().ok().and_then(|text| keys.snapshot().authenticate(text));
+    key.ok_or_else(|| Fault::Unauthorized.into())
+}
+
+/// Who asks. Keys that see no evidence are 403.
+fn viewer(api: &EvidenceApi, headers: &HeaderMap) -> Result<Viewer, NoEvidence> {
+    let key = key_of(&api.keys, headers)?;
     Viewer::of(&key).ok_or_else(|| Fault::Forbidden.into())
 }
 
@@ -244,7 +256,7 @@ async fn timeline(
     Ok(json_answer(&timeline))
 }
 
-fn json_answer(value: &impl Serialize) -> Response {
+pub(super) fn json_answer(value: &impl Serialize) -> Response {
     ([(header::CACHE_CONTROL, "no-store")], axum::Json(value)).into_response()
 }
 

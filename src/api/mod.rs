@@ -17,6 +17,7 @@ mod respond;
 mod revocations;
 #[expect(dead_code, reason = "these types exist for the document: bodies are read strictly, member by member")]
 mod schema;
+pub mod streams;
 mod validate;
 
 use std::sync::Arc;

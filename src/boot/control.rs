@@ -51,6 +51,7 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
         tasks,
         evidence,
         follower: Some(follower),
+        shipping: None,
         data: config.data.clone(),
         scratch: None,
     })
@@ -72,7 +73,8 @@ pub(super) async fn start(
     let transport = if config.api.tls.is_some() { portal::Transport::Tls } else { portal::Transport::Plain };
     let portal = Portal::new(store.clone(), keys.clone(), authority.clone(), audience, transport);
     let router = api::router(api.clone())
-        .merge(api::evidence::evidence_router(api::evidence::EvidenceApi { store, keys }))
+        .merge(api::evidence::evidence_router(api::evidence::EvidenceApi { store, keys: keys.clone() }))
+        .merge(api::streams::streams_router(api::streams::StreamsApi { inbox: follower.inbox(), keys }))
         .merge(portal.router());
     let router = api::closed(router, api);
     save_allowances(allowances, &mut base.tasks);

@@ -70,7 +70,7 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
         super::control::start(&config, &authority, &mut base, crate::portal::Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
     let Base { tasks, evidence, .. } = base;
-    Ok(Running { addresses, ops, tasks, evidence, follower: Some(follower), data, scratch })
+    Ok(Running { addresses, ops, tasks, evidence, follower: Some(follower), shipping: None, data, scratch })
 }
 
 /// Policy, keys and demo keys, where there are none yet.

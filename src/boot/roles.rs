@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use crate::authority::Authority;
 use crate::config::{Config, JwksSource, TlsFiles};
+use crate::evidence::{self, ControlPlane};
 use crate::jwks::{Jwks, Source};
 use crate::net::client::{Client, Limits};
 
-use super::base::{Base, Keys};
+use super::base::{Base, Keys, spool_dir};
 use super::ledger::Opened;
 use super::listen::BootError;
-use super::run::{Address, Running};
+use super::run::{Address, Running, Shipping};
 
 /// The issuer's clock may be this far ahead of ours where it is another process.
 const FOREIGN_SKEW_S: i64 = 5;
@@ -37,6 +38,7 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
     let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(config, &authority, true).await?;
     let address = start_gateway(config, &authority, &mut base).await?;
+    let shipping = shipping(config, &base)?;
     let Base { tasks, evidence, .. } = base;
     Ok(Running {
         addresses: vec![address, ops_address],
@@ -45,9 +47,19 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
         evidence,
         #[cfg(feature = "control-plane")]
         follower: None,
+        shipping,
         data: config.data.clone(),
         scratch: None,
     })
+}
+
+/// Events go to another host, if the configuration names one.
+#[cfg(feature = "gateway")]
+fn shipping(config: &Config, base: &Base) -> Result<Option<Shipping>, BootError> {
+    let Some(ship) = &config.evidence.ship else { return Ok(None) };
+    let to = ControlPlane::new(&ship.url, ship.key_file.clone(), &base.evidence.identity())?;
+    let (dir, clock, metrics) = (spool_dir(config), base.clock.clone(), base.metrics.clone());
+    Ok(Some(Shipping::start(|stop| tokio::spawn(evidence::ship(dir, to, clock, metrics, stop)))))
 }
 
 #[cfg(feature = "gateway")]

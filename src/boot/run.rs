@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::evidence::Spool;
 use crate::ops::Ops;
@@ -44,6 +44,8 @@ pub struct Running {
     /// Fills the evidence store, in a process that has one.
     #[cfg(feature = "control-plane")]
     pub(super) follower: Option<crate::evidence::Follower>,
+    /// Carries the events to a control plane on another host.
+    pub(super) shipping: Option<Shipping>,
     /// Where the process keeps its files.
     pub data: std::path::PathBuf,
     /// Removed at the end, when the data was throw-away.
@@ -72,7 +74,10 @@ impl Running {
         if let Err(error) = self.evidence.close() {
             tracing::error!(%error, "spool not closed");
         }
-        // After the last record, so that it is in the store too.
+        // After the last record, so that it arrives too.
+        if let Some(shipping) = self.shipping {
+            shipping.stop().await;
+        }
         #[cfg(feature = "control-plane")]
         if let Some(follower) = self.follower {
             let _ = tokio::task::spawn_blocking(|| follower.stop()).await;
@@ -80,6 +85,24 @@ impl Running {
         if let Some(dir) = &self.scratch {
             let _ = std::fs::remove_dir_all(dir);
         }
+    }
+}
+
+/// The task that carries events to another host. It outlives the others: their last events are its work.
+pub(super) struct Shipping {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Shipping {
+    pub(super) fn start(task: impl FnOnce(watch::Receiver<bool>) -> JoinHandle<()>) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        Self { stop, task: task(stopped) }
+    }
+
+    async fn stop(self) {
+        self.stop.send_replace(true);
+        let _ = self.task.await;
     }
 }
 

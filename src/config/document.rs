@@ -13,7 +13,7 @@ use crate::telemetry::logging::LogFormat;
 
 use super::ledger::LedgerDoc;
 use super::words::{Found, address, named, number};
-use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, TlsFiles};
+use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, TlsFiles};
 
 /// `permyx.toml`. Relative paths start at the file's directory.
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -121,6 +121,26 @@ struct EvidenceDoc {
     spool_limit: Option<At<i64>>,
     /// Spool directories of gateways on this host, read by `permyx serve`.
     spools: Vec<String>,
+    ship: Option<ShipDoc>,
+}
+
+/// The control plane on another host that gets a gateway's events.
+#[derive(Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ShipDoc {
+    /// Its address (`https://permyx.internal:8481`).
+    url: At<String>,
+    /// File that holds an API key of role `gateway`.
+    key_file: String,
+}
+
+impl ShipDoc {
+    fn compile(self, base: &Path, found: Found<'_>) -> ShipConfig {
+        if !self.url.starts_with("https://") && !self.url.starts_with("http://") {
+            found.push(self.url.problem("`url` is no address", "write it like `https://permyx.internal:8481`"));
+        }
+        ShipConfig { url: (*self.url).clone(), key_file: base.join(self.key_file) }
+    }
 }
 
 /// See [`Class`].
@@ -184,6 +204,7 @@ impl ConfigDoc {
                 class: self.evidence.class.into(),
                 spool_limit: number(self.evidence.spool_limit.as_ref(), 4 << 30, 1 << 20..=1 << 44, found) as u64,
                 spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
+                ship: self.evidence.ship.map(|ship| ship.compile(base, found)),
             },
             jwks,
             jwks_max_stale: std::time::Duration::from_secs(max_stale),

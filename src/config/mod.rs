@@ -81,6 +81,16 @@ pub struct EvidenceConfig {
     pub spool_limit: u64,
     /// Spool directories of gateways on this host, read by `permyx serve`.
     pub spools: Vec<PathBuf>,
+    /// The control plane on another host that gets a gateway's events.
+    pub ship: Option<ShipConfig>,
+}
+
+/// Where a gateway's events go.
+#[derive(Debug, Clone)]
+pub struct ShipConfig {
+    pub url: String,
+    /// Holds the API key, of role `gateway`.
+    pub key_file: PathBuf,
 }
 
 /// Where a gateway gets the keys that it trusts.

@@ -10,9 +10,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::identity;
+use super::intake::{Inbox, Waiting};
 use super::store::{Hole, StoreError, Stream, Writer};
 use super::stored::Body;
 use super::tail::{Place, Read, Tail};
@@ -49,6 +51,7 @@ pub struct Followed {
 
 /// The running thread.
 pub struct Follower {
+    inbox: Inbox,
     stop: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
@@ -58,12 +61,20 @@ impl Follower {
     pub fn start(writer: Writer, spools: Vec<Followed>, clock: Clock, metrics: Arc<Metrics>) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let sources = spools.into_iter().map(Source::new).collect();
-        let work = Work { writer, sources, clock, metrics };
+        let (inbox, deliveries) = Inbox::new();
+        let work = Work { writer, sources, deliveries, clock, metrics };
         let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn({
             let stop = Arc::clone(&stop);
             move || work.run(&stop)
         })?;
-        Ok(Self { stop, thread })
+        inbox.wake(thread.thread().clone());
+        Ok(Self { inbox, stop, thread })
+    }
+
+    /// Where producers on other hosts hand in what they have.
+    #[must_use]
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
     }
 
     /// Takes what the spools hold now, for two seconds at most, and ends. Blocks.
@@ -79,6 +90,7 @@ impl Follower {
 struct Work {
     writer: Writer,
     sources: Vec<Source>,
+    deliveries: mpsc::Receiver<Waiting>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -113,12 +125,14 @@ impl Work {
     }
 
     fn round(&mut self) -> Found {
-        let Self { writer, sources, clock, metrics } = self;
-        let found = sources.iter_mut().map(|source| source.round(writer, metrics)).max();
+        let Self { writer, sources, deliveries, clock, metrics } = self;
+        let now = clock.now();
+        let delivered = deliveries.try_recv().map(|waiting| waiting.take(writer, metrics, now)).is_ok();
+        let found = sources.iter_mut().map(|source| source.round(writer, metrics, now)).max();
         let oldest = sources.iter().filter_map(|source| source.oldest_missing).min();
-        let lag = oldest.map_or(0, |oldest| clock.now().millis_since(oldest).max(0));
+        let lag = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
         metrics.evidence_lag.set(Duration::from_millis(lag.unsigned_abs()).as_secs_f64());
-        found.unwrap_or(Found::Nothing)
+        if delivered { Found::Events } else { found.unwrap_or(Found::Nothing) }
     }
 }
 
@@ -155,8 +169,8 @@ impl Source {
         Self { followed, attached: None, oldest_missing: None, well: true }
     }
 
-    fn round(&mut self, writer: &mut Writer, metrics: &Metrics) -> Found {
-        let result = self.advance(writer, metrics);
+    fn round(&mut self, writer: &mut Writer, metrics: &Metrics, now: Timestamp) -> Found {
+        let result = self.advance(writer, metrics, now);
         let was_well = std::mem::replace(&mut self.well, result.is_ok());
         let dir = self.followed.dir.display();
         match result {
@@ -177,7 +191,7 @@ impl Source {
         }
     }
 
-    fn advance(&mut self, writer: &mut Writer, metrics: &Metrics) -> Result<Found, FollowError> {
+    fn advance(&mut self, writer: &mut Writer, metrics: &Metrics, now: Timestamp) -> Result<Found, FollowError> {
         let Some(at) = &mut self.attached else {
             self.attached = Attached::find(&self.followed, writer)?;
             return Ok(self.attached.as_ref().map_or(Found::Nothing, |_| Found::Events));
@@ -186,7 +200,7 @@ impl Source {
         if let Some(first) = at.batch.first() {
             self.oldest_missing = self.oldest_missing.or(time_of(first));
             let last = at.batch.last().and_then(time_of);
-            at.commit(writer, metrics)?;
+            at.commit(writer, metrics, now)?;
             self.oldest_missing = last.filter(|_| place == Place::Within);
             if self.followed.consumed != Consumed::Kept {
                 at.tail.release()?;
@@ -195,7 +209,7 @@ impl Source {
         }
         match place {
             Place::Within => Ok(Found::Events),
-            Place::Behind { next } => at.restart(next, writer, metrics).map(|()| Found::Events),
+            Place::Behind { next } => at.restart(next, writer, metrics, now).map(|()| Found::Events),
             Place::End => {
                 self.oldest_missing = None;
                 if !at.is_still_there()? {
@@ -219,15 +233,15 @@ impl Attached {
         Ok(Some(Self { identity, stream, tail, batch: Vec::with_capacity(BATCH_MAX), idle_rounds: 0 }))
     }
 
-    fn commit(&mut self, writer: &mut Writer, metrics: &Metrics) -> Result<(), FollowError> {
+    fn commit(&mut self, writer: &mut Writer, metrics: &Metrics, now: Timestamp) -> Result<(), FollowError> {
         self.tail.sync()?;
         let timer = metrics.evidence_commit.start_timer();
-        let holes = writer.commit(&mut self.stream, &self.batch)?;
+        let holes = writer.commit(&mut self.stream, &self.batch, now)?;
         timer.observe_duration();
         self.batch.clear();
         for Hole { from, to, cause } in holes {
             let (dir, cause) = (self.tail.dir().display(), cause.as_str());
-            tracing::error!(%dir, from, to, cause, "records of the spool are not in the store");
+            tracing::error!(%dir, from, to, cause, "records of the spool are missing or do not fit");
             metrics.evidence_gaps.with_label_values(&[cause]).inc();
         }
         Ok(())
@@ -235,11 +249,17 @@ impl Attached {
 
     /// The directory was set back behind what the store has of it. What comes now has numbers that
     /// were given before, so it is another generation of the stream.
-    fn restart(&mut self, next: u64, writer: &mut Writer, metrics: &Metrics) -> Result<(), FollowError> {
+    fn restart(
+        &mut self,
+        next: u64,
+        writer: &mut Writer,
+        metrics: &Metrics,
+        now: Timestamp,
+    ) -> Result<(), FollowError> {
         let dir = self.tail.dir().display();
         tracing::error!(%dir, expected = self.stream.next, found = next, "a spool went back; was a copy of it restored?");
         metrics.evidence_gaps.with_label_values(&["went_back"]).inc();
-        self.stream = writer.restart(self.identity, next)?;
+        self.stream = writer.restart(self.identity, &self.stream, next, now)?;
         self.tail.go_to(next);
         Ok(())
     }

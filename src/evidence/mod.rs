@@ -9,6 +9,7 @@ mod identity;
 pub mod record;
 mod recover;
 mod segment;
+mod ship;
 mod spool;
 mod stored;
 mod unsettled;
@@ -16,11 +17,14 @@ mod unsettled;
 #[cfg(feature = "control-plane")]
 mod follow;
 #[cfg(feature = "control-plane")]
+pub mod intake;
+#[cfg(feature = "control-plane")]
 mod query;
 #[cfg(feature = "control-plane")]
 pub mod store;
-#[cfg(feature = "control-plane")]
 mod tail;
+#[cfg(feature = "control-plane")]
+mod take;
 
 #[cfg(test)]
 #[cfg(feature = "control-plane")]
@@ -31,9 +35,12 @@ mod tests;
 #[cfg(feature = "control-plane")]
 pub use follow::{Consumed, Followed, Follower};
 #[cfg(feature = "control-plane")]
+pub use intake::{Delivery, Inbox, NotTaken};
+#[cfg(feature = "control-plane")]
 pub use query::{Filter, Joined, LIMIT_MAX};
+pub use ship::{ControlPlane, RECORDS, Receiver, Refused, WENT_BACK, ship};
 pub use spool::{Caller, Class, Foldable, Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
-pub use store::{Store, StoreError};
+pub use store::{Producer, Store, StoreError};
 pub use stored::{Body, Data, Difference, SignalSeen, StoredEvent};
 pub use unsettled::{KEPT, NOT_IN_LEDGER, Unsettled, unsettled};

@@ -90,7 +90,7 @@ impl Store {
 
     /// How many records are known to be missing.
     pub fn missing(&self) -> Result<u64, StoreError> {
-        let sum = "SELECT coalesce(sum(to_seq - from_seq + 1), 0) FROM gaps";
+        let sum = "SELECT coalesce(sum(to_seq - from_seq + 1), 0) FROM gaps WHERE cause <> 'broken_chain'";
         self.read(|connection| connection.query_row(sum, [], |row| row.get::<_, i64>(0))).map(i64::unsigned_abs)
     }
 

@@ -74,6 +74,12 @@ pub fn next(bytes: &[u8]) -> Next<'_> {
     found.map_or(Next::Tail, |bytes| Next::Damage { bytes })
 }
 
+/// The record at the start of `bytes`, without a search for a later one.
+#[must_use]
+pub fn next_at_once(bytes: &[u8]) -> Next<'_> {
+    whole(bytes).map_or(Next::Tail, Next::Record)
+}
+
 /// The record at the start of `bytes`, if all of it is there and its checksum holds.
 fn whole(bytes: &[u8]) -> Option<Record<'_>> {
     let (checksum, covered) = bytes.split_first_chunk::<4>()?;

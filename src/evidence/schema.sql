@@ -48,5 +48,3 @@ CREATE TABLE gaps(
   cause TEXT NOT NULL,
   PRIMARY KEY(stream, from_seq)
 ) STRICT;
-
-PRAGMA user_version = 1;

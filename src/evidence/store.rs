@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Statement, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
-use super::stored::Body;
-use super::tail::Read;
-use crate::model::time::Timestamp;
+use crate::model::ids::AgentId;
+use crate::model::intent::Sha256;
 
-const SCHEMA: &str = include_str!("schema.sql");
-const SCHEMA_VERSION: i64 = 1;
+/// What makes the store, version by version: a new one takes all steps, an older one the rest.
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_streams.sql")];
+const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
 /// Queries that run at once; each has a connection.
@@ -32,6 +31,8 @@ pub enum StoreError {
     Newer { path: PathBuf, found: i64 },
     #[error("another process writes to this evidence store")]
     SecondWriter,
+    #[error("the stream belongs to the key {0}")]
+    Foreign(AgentId),
     #[error("too many queries of the evidence store at once")]
     Busy,
     #[error("a query of the evidence store died")]
@@ -46,14 +47,26 @@ pub struct Store {
 }
 
 /// The one writer.
-pub struct Writer(Connection);
+pub struct Writer(pub(super) Connection);
 
 /// How far a stream was taken into the store.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Stream {
-    id: i64,
+    pub(super) id: i64,
     /// The next sequence that the store wants.
     pub next: u64,
+    /// The source of its events, as far as one is here.
+    pub(super) source: Option<String>,
+    /// Leaf hash of its last event; none at its beginning and behind a hole.
+    pub(super) last: Option<Sha256>,
+}
+
+/// Who may add to streams that are delivered: the key that began one, until that key is revoked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Producer {
+    pub key: AgentId,
+    /// The key of the stream is gone, and this one goes on.
+    pub inherits: bool,
 }
 
 /// Records that are not in the store and never will be.
@@ -71,6 +84,10 @@ pub enum HoleCause {
     Missing,
     /// Their checksum held, but they are no events.
     Unreadable,
+    /// It is there, and does not name the event before it: one of the two was changed or made up.
+    BrokenChain,
+    /// The stream was set back, and its numbers are given again from here on.
+    WentBack,
 }
 
 impl HoleCause {
@@ -79,6 +96,8 @@ impl HoleCause {
         match self {
             Self::Missing => "missing",
             Self::Unreadable => "unreadable",
+            Self::BrokenChain => "broken_chain",
+            Self::WentBack => "went_back",
         }
     }
 }
@@ -140,106 +159,23 @@ impl Store {
 impl Writer {
     fn migrate(&mut self, path: &Path) -> Result<(), StoreError> {
         let transaction = self.begin()?;
-        let found = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        match found {
-            0 => transaction.execute_batch(SCHEMA)?,
-            SCHEMA_VERSION => {}
-            found => return Err(StoreError::Newer { path: path.to_owned(), found }),
+        let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        let Some(rest) = usize::try_from(found).ok().and_then(|found| STEPS.get(found..)) else {
+            return Err(StoreError::Newer { path: path.to_owned(), found });
+        };
+        for step in rest {
+            transaction.execute_batch(step)?;
         }
+        transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
         Ok(transaction.commit()?)
     }
 
-    fn begin(&mut self) -> rusqlite::Result<Transaction<'_>> {
+    pub(super) fn begin(&mut self) -> rusqlite::Result<Transaction<'_>> {
         self.0.transaction_with_behavior(TransactionBehavior::Immediate)
     }
-
-    /// How far the stream with this identity was taken; a new one begins with 1.
-    pub fn stream(&mut self, identity: Uuid) -> Result<Stream, StoreError> {
-        let known = self.0.query_row(
-            "SELECT id, next_seq FROM streams WHERE identity = ?1 ORDER BY generation DESC LIMIT 1",
-            [identity.to_string()],
-            |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)),
-        );
-        match known.optional()? {
-            Some((id, next)) => Ok(Stream { id, next: next.unsigned_abs() }),
-            None => self.restart(identity, 1),
-        }
-    }
-
-    /// Begins the next generation of a stream, whose first event will have the sequence `next`.
-    pub fn restart(&mut self, identity: Uuid, next: u64) -> Result<Stream, StoreError> {
-        self.0.execute(
-            "INSERT INTO streams(identity, generation, next_seq)
-             SELECT ?1, 1 + coalesce(max(generation), 0), ?2 FROM streams WHERE identity = ?1",
-            params![identity.to_string(), signed(next)],
-        )?;
-        Ok(Stream { id: self.0.last_insert_rowid(), next })
-    }
-
-    /// Takes records of one stream, in one transaction with the new place in it. Answers what is
-    /// missing before and between them.
-    pub fn commit(&mut self, stream: &mut Stream, records: &[Read]) -> Result<Vec<Hole>, StoreError> {
-        let transaction = self.begin()?;
-        let mut holes = Vec::new();
-        let mut next = stream.next;
-        {
-            let mut insert = transaction.prepare(INSERT)?;
-            for record in records {
-                if record.sequence > next {
-                    holes.push(Hole { from: next, to: record.sequence - 1, cause: HoleCause::Missing });
-                }
-                if !insert_event(&mut insert, stream.id, record)? {
-                    let cause = HoleCause::Unreadable;
-                    holes.push(Hole { from: record.sequence, to: record.sequence, cause });
-                }
-                next = record.sequence + 1;
-            }
-        }
-        for Hole { from, to, cause } in &holes {
-            let values = params![stream.id, signed(*from), signed(*to), cause.as_str()];
-            transaction.execute("INSERT INTO gaps VALUES (?1, ?2, ?3, ?4)", values)?;
-        }
-        let moved = transaction.execute(
-            "UPDATE streams SET next_seq = ?3 WHERE id = ?1 AND next_seq = ?2",
-            params![stream.id, signed(stream.next), signed(next)],
-        )?;
-        if moved != 1 {
-            return Err(StoreError::SecondWriter);
-        }
-        transaction.commit()?;
-        stream.next = next;
-        Ok(holes)
-    }
-}
-
-const INSERT: &str = "INSERT INTO events(stream, seq, id, type, corr, store, trace, agent, jti, decision, reason, \
-                      order_id, t_ms, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
-
-/// False when the record is no event.
-fn insert_event(insert: &mut Statement<'_>, stream: i64, record: &Read) -> rusqlite::Result<bool> {
-    let Some(body) = Body::read(&record.body) else { return Ok(false) };
-    let Some(time) = Timestamp::parse(body.time) else { return Ok(false) };
-    let data = &body.data;
-    insert.execute(params![
-        stream,
-        signed(record.sequence),
-        body.id,
-        body.name(),
-        body.correlation,
-        data.store_id,
-        data.trace_id,
-        data.agent_id,
-        data.token_id,
-        data.decision,
-        data.reason_code,
-        data.order_id,
-        time.millis(),
-        record.body,
-    ])?;
-    Ok(true)
 }
 
 /// SQLite's integers are signed. Sequences are counted from 1 and never come near the limit.
-fn signed(sequence: u64) -> i64 {
+pub(super) fn signed(sequence: u64) -> i64 {
     i64::try_from(sequence).unwrap_or(i64::MAX)
 }

@@ -7,12 +7,13 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::record;
-use super::store::{self, HoleCause, Writer};
+use super::store::{self, Hole, HoleCause, Writer};
 use super::tail::{Place, Read, Tail};
 use super::*;
 use crate::clock::Clock;
 use crate::model::event::{Event, EventKind, Link};
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
+use crate::model::intent::Sha256;
 use crate::model::reason::ReasonCode;
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
@@ -184,7 +185,13 @@ fn a_damaged_record_is_a_hole_and_nothing_more() {
     content[usize::try_from(start).unwrap() + 30] ^= 1;
     std::fs::write(&file, content).unwrap();
     let store = setting.take(&["a"], Consumed::Kept);
-    let expected = ["/a 1 system.started", "/a 3 execution.denied", "/a 4 execution.denied", "/a 5 execution.denied"];
+    let expected = [
+        "/a 1 system.started",
+        "/a 3 execution.denied",
+        "/a 4 execution.denied",
+        "/a 5 execution.denied",
+        "/log 1 evidence.gap",
+    ];
     assert_eq!(story(&store), expected);
     assert_eq!((store.missing().unwrap(), setting.gaps("missing")), (1, 1));
 }
@@ -198,7 +205,7 @@ fn what_is_no_event_is_a_hole() {
     record::encode(&mut bytes, 2, |body| body.extend_from_slice(b"{}")).unwrap();
     std::fs::File::options().append(true).open(newest_segment(&dir)).unwrap().write_all(&bytes).unwrap();
     let store = setting.take(&["a"], Consumed::Kept);
-    assert_eq!(story(&store), ["/a 1 system.started"]);
+    assert_eq!(story(&store), ["/a 1 system.started", "/log 1 evidence.gap"]);
     assert_eq!((store.missing().unwrap(), setting.gaps("unreadable")), (1, 1));
 }
 
@@ -228,7 +235,7 @@ fn a_directory_that_was_set_back_loses_nothing_new() {
     open_spool(&dir, "/a").close().unwrap();
     let store = setting.take(&["a"], Consumed::Kept);
     let second = ["/a 3 system.started", "/a 4 system.stopped"];
-    assert_eq!(story(&store)[2..], [second, second].concat());
+    assert_eq!(story(&store)[2..], [&second[..], &["/log 1 evidence.gap"], &second[..]].concat());
 }
 
 #[test]
@@ -242,27 +249,53 @@ fn a_second_writer_is_refused_before_it_doubles_anything() {
     let records = [Read { sequence: 1, body }];
     let mut position = first.stream(identity).unwrap();
     let mut stale = second.stream(identity).unwrap();
-    assert_eq!(first.commit(&mut position, &records).unwrap(), []);
+    assert_eq!(first.commit(&mut position, &records, NOW).unwrap(), []);
     // The unique place of the event refuses it; an empty batch is refused by the place in the stream.
-    assert!(second.commit(&mut stale, &records).is_err());
-    assert!(matches!(second.commit(&mut stale, &[]), Err(StoreError::SecondWriter)));
+    assert!(second.commit(&mut stale, &records, NOW).is_err());
+    assert!(matches!(second.commit(&mut stale, &[], NOW), Err(StoreError::SecondWriter)));
     assert_eq!((store.size().unwrap(), position.next, stale.next), (1, 2, 1));
 }
 
+/// What is missing of a stream is in the log too, so that whoever verifies it knows.
 #[test]
 fn holes_are_told() {
     let setting = Setting::new();
     let (store, mut writer) = setting.open();
     let mut stream = writer.stream(Uuid::new_v4()).unwrap();
-    let read = |sequence| {
+    let mut previous = Sha256::of(b"/a");
+    let mut read = |sequence| {
         let mut body = Vec::new();
-        denied("s").write_json(&mut body, Link { sequence, ..Link::first("/a", NOW) });
+        denied("s").write_json(&mut body, Link { sequence, previous, ..Link::first("/a", NOW) });
+        previous = Sha256::of_leaf(&body);
         Read { sequence, body }
     };
-    let holes = writer.commit(&mut stream, &[read(3), read(4), read(9)]).unwrap();
-    let found: Vec<_> = holes.iter().map(|hole| (hole.from, hole.to, hole.cause)).collect();
+    let records = [read(3), read(4), read(9), read(10)];
+    let forged = [read(11), read(12)];
+    let holes = |holes: Vec<Hole>| holes.iter().map(|hole| (hole.from, hole.to, hole.cause)).collect::<Vec<_>>();
+    let found = holes(writer.commit(&mut stream, &records, NOW).unwrap());
     assert_eq!(found, [(1, 2, HoleCause::Missing), (5, 8, HoleCause::Missing)]);
-    assert_eq!((store.missing().unwrap(), stream.next), (6, 10));
+    assert_eq!((store.missing().unwrap(), stream.next), (6, 11));
+    // The chain goes on from batch to batch: an event that does not name the one before it is told.
+    let stands_in = Read { sequence: 11, body: forged[1].body.clone() };
+    let found = holes(writer.commit(&mut stream, &[stands_in], NOW).unwrap());
+    assert_eq!(found, [(11, 11, HoleCause::BrokenChain)]);
+    assert_eq!(store.missing().unwrap(), 6);
+    let events = store.events(&Filter::default(), 0, 100).unwrap();
+    let told = events.iter().filter_map(StoredEvent::read).filter(|body| body.name() == "evidence.gap");
+    let told: Vec<_> = told.map(|body| (body.data.of, body.data.from_sequence, body.data.to_sequence)).collect();
+    let gap = |from, to| (Some("/a".to_owned()), Some(from), Some(to));
+    assert_eq!(told, [gap(1, 2), gap(5, 8), gap(11, 11)]);
+}
+
+#[test]
+fn an_older_store_takes_the_steps_that_it_lacks() {
+    let setting = Setting::new();
+    let path = setting.dir.path().join("evidence.db");
+    let old = rusqlite::Connection::open(&path).unwrap();
+    old.execute_batch(include_str!("schema.sql")).unwrap();
+    old.execute_batch("INSERT INTO streams VALUES (1, 'x', 1, 5); PRAGMA user_version = 1").unwrap();
+    drop(old);
+    let (_store, _writer) = setting.open();
 }
 
 #[test]

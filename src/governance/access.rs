@@ -12,11 +12,11 @@ impl Viewer {
     /// Whoever reaches a sandbox on this machine.
     pub const SANDBOX: Self = Self(None);
 
-    /// `None` for keys that see no evidence: agents.
+    /// `None` for keys that see no evidence: agents and gateways.
     #[must_use]
     pub fn of(key: &ApiKey) -> Option<Self> {
         match (key.terms.role, &key.terms.stores) {
-            (Role::Agent, _) => None,
+            (Role::Agent | Role::Gateway, _) => None,
             (Role::Merchant | Role::Auditor | Role::Operator, Enrolment::Only(stores)) => {
                 Some(Self(Some(stores.clone())))
             }

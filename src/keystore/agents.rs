@@ -26,6 +26,8 @@ pub enum Role {
     Auditor,
     /// Runs this deployment.
     Operator,
+    /// Delivers the events of a gateway on another host, and nothing else.
+    Gateway,
 }
 
 impl Role {
@@ -36,13 +38,14 @@ impl Role {
             Self::Merchant => "merchant",
             Self::Auditor => "auditor",
             Self::Operator => "operator",
+            Self::Gateway => "gateway",
         }
     }
 
     /// True when a key of this role may be enrolled in all stores, those of the future included.
     #[must_use]
     pub const fn may_span_stores(self) -> bool {
-        matches!(self, Self::Auditor | Self::Operator)
+        matches!(self, Self::Auditor | Self::Operator | Self::Gateway)
     }
 }
 

@@ -174,7 +174,7 @@ fn the_file_holds_no_secret() {
 fn only_those_who_look_after_everything_span_all_stores() {
     let data = dir();
     let store = ApiKeyStore::of(data.path());
-    for role in [Role::Agent, Role::Merchant, Role::Auditor, Role::Operator] {
+    for role in [Role::Agent, Role::Merchant, Role::Auditor, Role::Operator, Role::Gateway] {
         let all = Terms { stores: Enrolment::AllStores, ..terms(role, &[]) };
         assert_eq!(store.create(all, NOW).is_ok(), role.may_span_stores(), "{role}");
         assert!(matches!(store.create(terms(role, &[]), NOW), Err(KeystoreError::NeedsStores(_))));

@@ -83,6 +83,12 @@ impl Sha256 {
         Self(value)
     }
 
+    /// Reads the 32 bytes of a value.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

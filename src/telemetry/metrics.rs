@@ -49,6 +49,8 @@ pub struct Metrics {
     pub evidence_spool_limit_bytes: IntGauge,
     /// Seconds since the oldest event that is not yet in the store.
     pub evidence_lag: Gauge,
+    /// 0 while a control plane elsewhere does not take this process's events.
+    pub evidence_shipping: IntGauge,
     pub evidence_gaps: IntCounterVec,
     pub evidence_commit: Histogram,
     pub api_requests: IntCounterVec,
@@ -165,6 +167,7 @@ impl Metrics {
                 "evidence_lag_seconds",
                 "Age of the oldest event that is not in the store yet",
             )?,
+            evidence_shipping: gauge(r, "evidence_shipping_ok", "Whether the control plane takes this spool's events")?,
             evidence_gaps: counters(r, "evidence_gap_events_total", "Declared gaps; must stay 0", &["cause"])?,
             evidence_commit: histogram(r, "evidence_commit_duration_seconds", "Time to commit a batch to the store")?,
             api_requests: counters(

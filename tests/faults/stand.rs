@@ -78,6 +78,7 @@ impl Stand {
                 key: key.clone(),
                 via: &member.via,
                 keys: &member.keys,
+                more: "",
                 ..Start::alone(guards)
             })
         };

@@ -64,6 +64,9 @@ mod revoke;
 mod sandbox;
 /// `.ci/setup` on machines that lack something.
 mod setup;
+/// Events of a gateway on another host.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod shipping;
 /// Purchases from real merchants' software.
 #[cfg(feature = "gateway")]
 mod shops;

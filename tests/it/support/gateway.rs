@@ -118,6 +118,8 @@ pub struct Start<'a> {
     pub ledger: &'a str,
     /// Stands in the `[keys]` table.
     pub keys: &'a str,
+    /// Further tables, whole.
+    pub more: &'a str,
     /// Whose tokens are taken from `jwks.json`.
     pub key: Arc<SigningKey>,
     /// What the program is started by way of ([`Program::start_via`]).
@@ -129,7 +131,7 @@ impl<'a> Start<'a> {
     pub fn alone(guards: &'a [Guard]) -> Self {
         let key = Arc::new(SigningKey::generate().unwrap());
         let (ledger, keys) = ("[ledger]\nsingle_instance = true\n", "jwks_file = \"jwks.json\"");
-        Self { guards, name: "tests", listen: "127.0.0.1:0", extra: "", ledger, keys, key, via: &[] }
+        Self { guards, name: "tests", listen: "127.0.0.1:0", extra: "", ledger, keys, more: "", key, via: &[] }
     }
 }
 
@@ -148,7 +150,7 @@ impl Gateway {
     }
 
     pub fn start_as(start: &Start) -> Self {
-        let (dir, Start { name, listen, extra, ledger, keys, .. }) = (TempDir::new(), start);
+        let (dir, Start { name, listen, extra, ledger, keys, more, .. }) = (TempDir::new(), start);
         dir.write("jwks.json", &serde_json::to_string(&key_set([start.key.public()])).unwrap());
         for Guard { name, policy, .. } in start.guards {
             dir.write(&format!("policies/{name}.toml"), &format!("store = \"{name}\"\n{policy}"));
@@ -157,7 +159,7 @@ impl Gateway {
         let config = format!(
             "data = \"data\"\n[log]\nfilter = \"warn\"\nformat = \"text\"\n[gateway]\nname = \"{name}\"\n\
              listen = \"{listen}\"\n{extra}\n{routes}[ops]\nlisten = \"127.0.0.1:0\"\n\
-             {ledger}[policies]\ndir = \"policies\"\n[keys]\n{keys}\n"
+             {ledger}[policies]\ndir = \"policies\"\n[keys]\n{keys}\n{more}"
         );
         dir.write("permyx.toml", &config);
         let program = Program::start_via(start.via, dir.path(), &GATEWAY);

@@ -3,6 +3,8 @@
 //!
 //! Every wait has a deadline ([`PATIENCE`]) and ends with an event, never with a sleep.
 
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+pub mod control;
 pub mod dir;
 pub mod gateway;
 pub mod graphql;
