@@ -1,7 +1,8 @@
 //! Floor 4: what was decided and what came of it, in order and never lost in silence.
 //!
 //! A producer appends to its [`Spool`], a directory of append-only segment files. A [`Follower`]
-//! carries the events of one or several spools into the [`Store`], where they are searched.
+//! carries the events of one or several spools into the [`Store`], where they are searched, and a
+//! [log](log::Appender) proves afterwards that they are still the same.
 
 mod active;
 mod gap;
@@ -18,6 +19,8 @@ mod unsettled;
 mod follow;
 #[cfg(feature = "control-plane")]
 pub mod intake;
+#[cfg(feature = "control-plane")]
+pub mod log;
 #[cfg(feature = "control-plane")]
 mod query;
 #[cfg(feature = "control-plane")]

@@ -39,10 +39,23 @@ pub struct Frontier {
 }
 
 impl Frontier {
-    /// The frontier of a tree of `size` leaves that is kept elsewhere.
+    /// The frontier of a tree of `size` leaves that is kept elsewhere, or of its beginning.
     pub fn read<N: Nodes>(size: u64, nodes: &mut N) -> Result<Self, N::Error> {
         let peaks = subtrees(0, size).map(|(level, index)| nodes.node(level, index)).collect::<Result<_, _>>()?;
         Ok(Self { size, peaks })
+    }
+
+    /// The frontier of a tree whose levels of tiles end in these hashes, the leaves' level first:
+    /// each level has fewer than 256, and all stand to the right of those above it.
+    pub(super) fn of_levels(levels: &[Vec<Hash>]) -> Self {
+        let mut tree = Self::default();
+        for (level, hashes) in levels.iter().enumerate().rev() {
+            let mut part = Self::default();
+            part.extend(hashes.iter().copied());
+            tree.size += part.size << (8 * level);
+            tree.peaks.extend(part.peaks);
+        }
+        tree
     }
 
     /// Number of leaves.

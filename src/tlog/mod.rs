@@ -6,6 +6,7 @@
 //! spelling that is written here, so what was read prints as the same bytes.
 
 pub mod checkpoint;
+pub mod edge;
 pub mod entries;
 pub mod hash;
 pub mod key;

@@ -6,11 +6,12 @@ use std::fmt;
 
 use super::decimal;
 use super::hash::Hash;
+use super::merkle::Frontier;
 
 /// Hashes or entries in a full tile.
 pub const WIDTH: u16 = 256;
 /// Binary levels of the tree in one level of tiles.
-const HEIGHT: u32 = 8;
+pub(super) const HEIGHT: u32 = 8;
 /// Levels of tiles: 256⁸ leaves are more than a `u64` counts.
 const LEVELS: u32 = 8;
 
@@ -84,7 +85,7 @@ impl Tile {
 }
 
 impl Kind {
-    fn level(self) -> u32 {
+    pub(super) fn level(self) -> u32 {
         match self {
             Self::Hashes(level) => level,
             Self::Entries => 0,
@@ -158,6 +159,16 @@ pub struct Place {
     pub tile: Tile,
     pub start: usize,
     pub count: usize,
+}
+
+impl Place {
+    /// The root of the subtree, from the hashes of its tile.
+    #[must_use]
+    pub fn root(&self, hashes: &[Hash]) -> Option<Hash> {
+        let mut tree = Frontier::default();
+        tree.extend(hashes.get(self.start..self.start + self.count)?.iter().copied());
+        Some(tree.root())
+    }
 }
 
 /// The place of the subtree over the leaves `index << level .. (index + 1) << level` in a tree of
