@@ -105,6 +105,7 @@ impl Api {
             rules,
             route: None,
             needs: Scope::AgentExec,
+            presence: None,
         }
     }
 }

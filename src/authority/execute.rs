@@ -261,7 +261,7 @@ fn own_token(holder: Holder<'_>, permit: &Permit) -> Result<(), Denial> {
 }
 
 fn reserved_event(call: &Call, cart: &Cart, clearance: &Clearance, reservation: &Reservation) -> Event {
-    let mut event = call.event_of(EventKind::ExecutionReserved, Some(cart), Some(reservation.slot().jti));
+    let mut event = call.decision(EventKind::ExecutionReserved, Some(cart), Some(reservation.slot().jti));
     event.data.decision = Some("allowed");
     event.data.cause = match (clearance.price_verified, reservation.attempts()) {
         (false, 1) => Some("price:unverified".into()),

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::decide::policy::{OnUnavailable, Policy, RouteRules};
 use crate::decide::velocity::Usage;
 use crate::decide::{Denial, Listing};
+use crate::detect::Presence;
 use crate::evidence::{Caller, Foldable, Receipt, Spool, SpoolError};
 use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
@@ -99,6 +100,8 @@ pub struct Call {
     pub route: Option<Arc<str>>,
     /// The scope that this call needs.
     pub needs: Scope,
+    /// Who seems to be calling, where somebody looked.
+    pub presence: Option<Arc<Presence>>,
 }
 
 /// What stood in the way of a judgement. Never a refusal by itself.
@@ -297,6 +300,15 @@ impl Call {
         self.event(kind, Some(token)).in_execution(leader.jti())
     }
 
+    /// A record of what was decided: an event that also tells who seems to be calling.
+    fn decision(&self, kind: EventKind, cart: Option<&Cart>, jti: Option<Jti>) -> Event {
+        let mut event = self.event_of(kind, cart, jti);
+        if let Some(presence) = self.presence.as_deref() {
+            presence.tell(cart.is_some(), &mut event.data);
+        }
+        event
+    }
+
     /// The decision record of a refusal.
     #[must_use]
     pub fn refused_event(&self, cart: Option<&Cart>, refused: &Refused) -> Event {
@@ -306,7 +318,7 @@ impl Call {
             (_, Some(ReasonCode::TokenExpired)) => EventKind::ExecutionExpired,
             _ => EventKind::ExecutionDenied,
         };
-        let mut event = self.event_of(kind, cart, refused.token());
+        let mut event = self.decision(kind, cart, refused.token());
         event.data.decision =
             Some(if matches!(refused, Refused::Second(_) | Refused::Busy(_)) { "retried" } else { "denied" });
         event.data.reason_code = refused.code().reason();

@@ -2,7 +2,7 @@
 
 use crate::decide;
 use crate::decide::policy::Mode;
-use crate::detect::AgentSignal;
+use crate::detect::{AgentSignal, Presence};
 use crate::evidence::{Foldable, SpoolError};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::money::Price;
@@ -17,10 +17,9 @@ use super::{Authority, Call, CannotDecide, Refused};
 pub struct Observed<'a> {
     /// The tokens, only if they were verified.
     pub cart: Option<&'a Cart>,
-    pub signal: AgentSignal,
     /// What enforcement would have refused.
     pub would_deny: Option<&'a Refused>,
-    /// More about it: `tokenless`, `degraded`, `noncanonical`, why nothing could be read.
+    /// More about it: `noncanonical`, why nothing could be read.
     pub cause: Option<Text>,
 }
 
@@ -35,7 +34,8 @@ impl Authority {
         };
         if observed.cart.is_none() {
             let route = call.route.as_deref().unwrap_or("none");
-            self.metrics.tokenless.with_label_values(&[route, observed.signal.label()]).inc();
+            let signal = call.presence.as_deref().map_or(AgentSignal::None, Presence::signal);
+            self.metrics.tokenless.with_label_values(&[route, signal.label()]).inc();
         }
         match (written, call.rules.mode) {
             (Ok(()), _) => Ok(()),
@@ -65,7 +65,7 @@ impl Authority {
     /// Records a request that passes unjudged because the policy prefers that to an outage.
     pub fn bypass(&self, call: &Call, cart: Option<&Cart>, cannot: &CannotDecide) {
         self.metrics.bypassed.with_label_values(&[cannot.fault().as_str()]).inc();
-        let mut event = call.event_of(EventKind::ExecutionBypassed, cart, None);
+        let mut event = call.decision(EventKind::ExecutionBypassed, cart, None);
         event.data.decision = Some("bypassed");
         event.data.cause = Some(format!("{}: {cannot}", cannot.fault()).into());
         self.record(&event);
@@ -116,11 +116,10 @@ impl Authority {
 
 fn observed_event(call: &Call, observed: &Observed<'_>) -> Event {
     let about = observed.would_deny.and_then(Refused::token);
-    let mut event = call.event_of(EventKind::ExecutionObserved, observed.cart, about);
+    let mut event = call.decision(EventKind::ExecutionObserved, observed.cart, about);
     let data = &mut event.data;
     data.decision = Some("observed");
-    data.agent_signal = Some(observed.signal.label());
-    data.cause = observed.cause.clone().or_else(|| observed.signal.name());
+    data.cause.clone_from(&observed.cause);
     match observed.would_deny {
         Some(Refused::Denied(denial)) => {
             data.would_deny = Some(denial.reason);

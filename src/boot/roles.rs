@@ -122,7 +122,13 @@ pub(super) async fn start_gateway(
             let _ = tokio::task::spawn_blocking(move || upstreams.iter().for_each(|upstream| upstream.refresh())).await;
         }
     });
-    let settings = Settings { body_max: config.gateway.body_max, lease: config.ledger.lease, ..Settings::default() };
+    let settings = Settings {
+        body_max: config.gateway.body_max,
+        lease: config.ledger.lease,
+        tables: config.detect.tables.clone(),
+        trusted_proxies: config.gateway.trusted_proxies.clone(),
+        ..Settings::default()
+    };
     let gateway = Gateway::new(authority.clone(), Routes::new(routes, fallback), settings);
     let transport = transport(config.gateway.tls.as_ref())?;
     let listener = super::listen::listen("gateway", "--gateway-listen", config.gateway.listen).await?;

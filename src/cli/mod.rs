@@ -1,6 +1,7 @@
 //! Floor 9: the command line.
 
 pub mod agent_key;
+pub mod agents;
 pub mod check;
 pub mod error;
 pub mod keys;
@@ -51,6 +52,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// API keys of agents, merchants, auditors and operators
     AgentKey(agent_key::AgentKeyArgs),
+    /// Agents and channels that are known, and what they say of a request
+    Agents(agents::AgentsArgs),
     /// Revoke a token, an agent, a signing key or a store, at once and everywhere
     Revoke(revoke::RevokeArgs),
     /// Check everything that a gateway reads when it starts, without starting it
@@ -108,6 +111,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Ledger(args) => run::waiting(ledger::run(&args, out)),
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
+        Verb::Agents(args) => agents::run(&args, out),
         Verb::Revoke(args) => revoke::run(&args, &Clock::system(), out),
         Verb::Check(args) => check::run(&args, out),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),

@@ -11,6 +11,7 @@ use crate::model::ids::StoreId;
 use crate::protocol::preset::{Preset, texts};
 use crate::telemetry::logging::LogFormat;
 
+use super::detect::{DetectDoc, networks};
 use super::ledger::LedgerDoc;
 use super::words::{Found, address, named, number};
 use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, TlsFiles};
@@ -29,6 +30,7 @@ pub struct ConfigDoc {
     policies: DirDoc,
     catalog: DirDoc,
     evidence: EvidenceDoc,
+    detect: DetectDoc,
     keys: KeysDoc,
 }
 
@@ -57,6 +59,8 @@ struct GatewayDoc {
     fallback: Option<String>,
     /// Directory of preset files of your own.
     presets: Option<At<String>>,
+    /// Networks of the proxies before this gateway, whose `X-Forwarded-For` is believed.
+    trusted_proxies: Vec<At<String>>,
     routes: Vec<RouteDoc>,
 }
 
@@ -206,6 +210,7 @@ impl ConfigDoc {
                 spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
                 ship: self.evidence.ship.map(|ship| ship.compile(base, found)),
             },
+            detect: self.detect.compile(base, found),
             jwks,
             jwks_max_stale: std::time::Duration::from_secs(max_stale),
         }
@@ -233,6 +238,7 @@ impl GatewayDoc {
             body_max: number(self.body_max.as_ref(), 64 << 10, 1 << 10..=1 << 20, found),
             connections_max: number(self.connections_max.as_ref(), 16_384, 1..=1_000_000, found),
             fallback: self.fallback,
+            trusted_proxies: networks(&self.trusted_proxies, found),
             routes,
         }
     }

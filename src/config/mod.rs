@@ -1,5 +1,6 @@
 //! Floor 7: words on disk become a checked configuration. Every problem at once, with its place.
 
+mod detect;
 mod document;
 mod ledger;
 mod words;
@@ -8,12 +9,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use crate::detect::Nets;
 use crate::evidence::Class;
 use crate::model::document::{Problem, Problems};
 use crate::model::ids::StoreId;
 use crate::protocol::preset::Preset;
 use crate::telemetry::logging::LogFormat;
 
+pub use detect::DetectConfig;
 pub use document::ConfigDoc;
 pub use ledger::LedgerConfig;
 
@@ -30,6 +33,7 @@ pub struct Config {
     pub policies: Option<PathBuf>,
     pub catalog: Option<PathBuf>,
     pub evidence: EvidenceConfig,
+    pub detect: DetectConfig,
     pub jwks: Option<JwksSource>,
     /// Oldest key set that is still trusted while its source is silent.
     pub jwks_max_stale: std::time::Duration,
@@ -49,6 +53,8 @@ pub struct GatewayConfig {
     pub body_max: usize,
     pub connections_max: usize,
     pub fallback: Option<String>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Nets,
     pub routes: Vec<RouteConfig>,
 }
 

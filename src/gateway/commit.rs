@@ -13,6 +13,7 @@ use crate::decide::{Denial, Facts};
 use crate::model::json::Value;
 use crate::model::percent;
 use crate::model::reason::{Fault, ReasonCode};
+use crate::model::signal::State;
 use crate::protocol::body::{document, plain};
 use crate::protocol::deny::Refusal;
 use crate::protocol::preset::FactSource;
@@ -62,8 +63,12 @@ impl Gateway {
             Ok(Some(presented)) => presented,
             Ok(None) => return self.tokenless(session, ctx, guarded, Some(body)).await,
             Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
-            Err(_) => return self.tokenless(session, ctx, guarded, Some(body)).await,
+            Err(_) => {
+                self.meet(session, &mut guarded, State::Malformed);
+                return self.tokenless(session, ctx, guarded, Some(body)).await;
+            }
         };
+        self.meet(session, &mut guarded, State::Present);
         if let (Some(refusal), true) = (guarded.unclear.take(), guarded.enforced()) {
             return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
         }

@@ -10,10 +10,10 @@ use crate::authority::policies::Policies;
 use crate::authority::{Call, Passage, Refused, Stage};
 use crate::decide::Denial;
 use crate::decide::policy::Mode;
-use crate::detect::AgentSignal;
 use crate::evidence::Caller;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
+use crate::model::signal::State;
 use crate::protocol::deny::Refusal;
 use crate::protocol::order::AnswerKey;
 use crate::protocol::preset::{Dialect, Phase, Tokenless};
@@ -36,7 +36,6 @@ pub(super) struct Guarded {
     /// Why its word on an earlier request is none.
     pub(super) unclear: Option<Refusal>,
     pub(super) key: Option<AnswerKey>,
-    signal: AgentSignal,
     oddity: Option<&'static str>,
 }
 
@@ -78,8 +77,7 @@ impl Gateway {
             Ok(retry) => (retry, None),
             Err(refusal) => (Retrying::default(), Some(refusal)),
         };
-        let (signal, oddity) = (looked.signal, looked.oddity);
-        let guarded = Guarded { step, call, retry, unclear, key: None, signal, oddity };
+        let guarded = Guarded { step, call, retry, unclear, key: None, oddity: looked.oddity };
         match looked.tokens {
             Ok(tokens) => self.guard(session, ctx, guarded, tokens).await,
             Err(refusal) if guarded.enforced() => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
@@ -100,6 +98,7 @@ impl Gateway {
             policy,
             route: Some(route.name.clone()),
             needs: Scope::AgentExec,
+            presence: None,
         }
     }
 
@@ -164,10 +163,11 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        guarded: Guarded,
+        mut guarded: Guarded,
         cause: &'static str,
         body: Option<Bytes>,
     ) -> pingora::Result<bool> {
+        self.meet(session, &mut guarded, State::Present);
         let denial = Denial::by(ReasonCode::IntentMismatch, "intent_unknown").found(cause, "a known request");
         self.deny_or_observe(session, ctx, guarded, denial.into(), body).await
     }
@@ -177,9 +177,10 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        guarded: Guarded,
+        mut guarded: Guarded,
         refusal: &Refusal,
     ) -> pingora::Result<bool> {
+        self.meet(session, &mut guarded, State::Malformed);
         tracing::debug!(trace = %ctx.trace, member = refusal.member, "token header not usable");
         self.deny_or_observe(session, ctx, guarded, Denial::of(ReasonCode::InvalidSignature).into(), None).await
     }
@@ -225,9 +226,10 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        guarded: Guarded,
+        mut guarded: Guarded,
         body: Option<Bytes>,
     ) -> pingora::Result<bool> {
+        self.meet(session, &mut guarded, State::Absent);
         if guarded.requires_token() {
             let refused = Denial::of(ReasonCode::NoToken).into();
             return self.deny_or_observe(session, ctx, guarded, refused, body).await;
@@ -273,7 +275,7 @@ impl Guarded {
     }
 
     pub(super) fn observed<'a>(&self, cart: Option<&'a Cart>, would_deny: Option<&'a Refused>) -> Observed<'a> {
-        Observed { cart, signal: self.signal, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
+        Observed { cart, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
     }
 }
 

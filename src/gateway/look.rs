@@ -8,7 +8,6 @@ use pingora::proxy::Session;
 use crate::authority::policies::Policies;
 use crate::authority::retry::IdempotencyKey;
 use crate::decide::policy::Mode;
-use crate::detect::{self, AgentSignal};
 use crate::model::ids::TraceId;
 use crate::model::trace_parent::TraceParent;
 use crate::protocol::deny::Refusal;
@@ -22,7 +21,6 @@ pub(super) struct Looked {
     pub(super) step: Option<Step>,
     pub(super) tokens: Result<Option<Tokens>, Refusal>,
     pub(super) retry: Result<Retrying, Refusal>,
-    pub(super) signal: AgentSignal,
     pub(super) oddity: Option<&'static str>,
     pub(super) trace_parent: Option<TraceParent>,
 }
@@ -85,11 +83,9 @@ impl Gateway {
             let read = route.preset.session.as_ref();
             head::guardable(headers, read.map_or(&[], |read| read.credentials.as_slice()))?;
         }
-        let user_agent = headers.get(http::header::USER_AGENT).map(http::HeaderValue::as_bytes);
-        let signal = detect::signal(user_agent, headers.contains_key("signature-agent"));
         let retry = Retrying::read(request, &target.path);
         let trace_parent = TraceParent::sent(headers.get_all("traceparent").iter());
-        Ok(Looked { step, tokens: head::tokens(headers), retry, signal, oddity: target.oddity, trace_parent })
+        Ok(Looked { step, tokens: head::tokens(headers), retry, oddity: target.oddity, trace_parent })
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod body;
 pub mod books;
+mod caller;
 pub mod canonical;
 mod commit;
 mod downgrade;
@@ -34,6 +35,7 @@ use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
 
 use crate::authority::Authority;
+use crate::detect::{Nets, Tables};
 use crate::sessions::Sessions;
 
 use exchange::Exchange;
@@ -53,6 +55,10 @@ pub struct Settings {
     pub session_deadline: Duration,
     /// How long a reservation may stay unsettled.
     pub lease: Duration,
+    /// By what callers are recognised.
+    pub tables: Arc<Tables>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Nets,
 }
 
 impl Default for Settings {
@@ -62,6 +68,8 @@ impl Default for Settings {
             body_deadline: Duration::from_secs(15),
             session_deadline: Duration::from_secs(5),
             lease: Duration::from_secs(270),
+            tables: Arc::new(Tables::built_in()),
+            trusted_proxies: Nets::default(),
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The accept loop. Sockets are ours, so that a port of 0 is known and connections are counted;
 //! what happens on a connection is pingora's.
 
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::{HttpServerOptions, ServerApp};
-use pingora::protocols::Stream;
+use pingora::protocols::l4::socket::SocketAddr as Peer;
 use pingora::protocols::l4::stream::Stream as Tcp;
+use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::net::{TcpListener, TcpStream};
@@ -52,11 +55,11 @@ pub async fn serve(
             accepted = accept(&listener, &free) => accepted,
             _ = stop.wait_for(|stop| *stop) => break,
         };
-        let Some((socket, permit)) = accepted else { continue };
+        let Some((socket, peer, permit)) = accepted else { continue };
         let (app, acceptor, stop) = (app.clone(), acceptor.clone(), stop.clone());
         tokio::spawn(async move {
             let _permit = permit;
-            if let Some(stream) = acceptor.open(socket).await {
+            if let Some(stream) = acceptor.open(socket, peer).await {
                 app.process_new(stream, &stop).await;
             }
         });
@@ -85,10 +88,10 @@ fn application(gateway: Gateway) -> Arc<HttpProxy<Gateway>> {
 async fn accept(
     listener: &TcpListener,
     free: &Arc<Semaphore>,
-) -> Option<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> Option<(TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
     let permit = free.clone().acquire_owned().await.ok()?;
     match listener.accept().await {
-        Ok((socket, _peer)) => Some((socket, permit)),
+        Ok((socket, peer)) => Some((socket, peer, permit)),
         Err(error) => {
             tracing::warn!(%error, "connection not accepted");
             tokio::time::sleep(ACCEPT_REST).await;
@@ -115,9 +118,13 @@ impl Acceptor {
         }
     }
 
-    async fn open(&self, socket: TcpStream) -> Option<Stream> {
+    async fn open(&self, socket: TcpStream, peer: SocketAddr) -> Option<Stream> {
         let _ = socket.set_nodelay(true);
-        let plain = Tcp::from(socket);
+        // By this a request knows who it is from.
+        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
+        let _ = digest.peer_addr.set(Some(Peer::Inet(peer)));
+        let mut plain = Tcp::from(socket);
+        plain.set_socket_digest(digest);
         match self {
             Self::Plain => Some(Box::new(plain)),
             #[cfg(feature = "tls")]

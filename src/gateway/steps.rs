@@ -5,6 +5,7 @@ use pingora::proxy::Session;
 
 use crate::decide::Denial;
 use crate::model::reason::ReasonCode;
+use crate::model::signal::State;
 use crate::protocol::body::does;
 use crate::protocol::graphql::Does;
 use crate::protocol::order::AnswerKey;
@@ -31,12 +32,13 @@ impl Gateway {
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        guarded: Guarded,
+        mut guarded: Guarded,
         has_token: bool,
     ) -> pingora::Result<Taken> {
         let refusal = match self.body(session, guarded.enforced()).await {
             Ok(body) => return Ok(Taken::Body(Box::new(guarded), body)),
             Err(NoBody::Untouched(_)) if !guarded.enforced() => {
+                self.meet(session, &mut guarded, if has_token { State::Present } else { State::Absent });
                 let cause = Denial::by(ReasonCode::IntentMismatch, "intent_unknown");
                 let refused = has_token.then(|| cause.found("body_not_read", "a readable body").into());
                 let _ = self.authority.observe(&guarded.call, &guarded.observed(None, refused.as_ref())).await;

@@ -94,6 +94,11 @@ fn because(data: &Data<'_>) -> String {
     data.cause.as_deref().map(|cause| format!(" ({})", plain(cause))).unwrap_or_default()
 }
 
+/// ` (ChatGPT-User)`.
+fn named(data: &Data<'_>) -> String {
+    data.agent_name.as_deref().map(|name| format!(" ({})", plain(name))).unwrap_or_default()
+}
+
 fn denied(data: &Data<'_>) -> String {
     let what = match data.stage {
         Some("authorize") => format!("Permyx did not authorise {}", purchase(data)),
@@ -159,7 +164,7 @@ fn released(data: &Data<'_>) -> String {
 fn observed(data: &Data<'_>) -> String {
     let caller = match (data.token_id, data.agent_signal) {
         (Some(_), _) => format!("A request with a token{}", for_agent(data)),
-        (None, Some("ua")) => format!("A request without a token, from what calls itself an agent{}", because(data)),
+        (None, Some("ua")) => format!("A request without a token, from what calls itself an agent{}", named(data)),
         (None, Some("signature")) => "A request without a token, which claims an agent's signature".to_owned(),
         (None, _) => "A request without a token".to_owned(),
     };

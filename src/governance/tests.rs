@@ -127,7 +127,7 @@ fn a_request_without_a_token() {
     observed.data.decision = Some("observed");
     observed.data.enforcement = Some("observe");
     observed.data.agent_signal = Some("ua");
-    observed.data.cause = Some("ChatGPT-User".into());
+    observed.data.agent_name = Some("ChatGPT-User".into());
     observed.data.would_deny = Some(ReasonCode::NoToken);
     let expected = "\
 Execution   exec_00000000-0000-0000-0000-000000000002

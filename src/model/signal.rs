@@ -17,7 +17,7 @@ pub enum State {
     Absent,
     /// It is there and says nothing that can be read.
     Malformed,
-    /// The merchant does not record it, so its absence says nothing.
+    /// Nobody could look (no list was loaded, the merchant does not record it), so it says nothing.
     FeatureOff,
 }
 

@@ -22,6 +22,9 @@ mod cart;
 mod catalog;
 /// `permyx check`: what stands against a start, before it.
 mod check;
+/// Who seems to be calling, and what that is known by.
+#[cfg(feature = "gateway")]
+mod detect;
 /// What anybody may read of the API.
 #[cfg(feature = "control-plane")]
 mod discover;

@@ -63,6 +63,7 @@ impl Known<'_> {
     pub(super) fn findings(&self) -> Vec<Finding> {
         let mut found = Vec::new();
         self.start(&mut found);
+        self.callers(&mut found);
         for store in &self.config.stores() {
             self.store(store, &mut found);
         }
@@ -71,6 +72,15 @@ impl Known<'_> {
             self.rules(route, &mut found);
         }
         found
+    }
+
+    /// Behind a proxy that is not named, every caller has the proxy's address.
+    fn callers(&self, found: &mut Vec<Finding>) {
+        if !self.config.detect.tables.ranges().is_empty() && self.config.gateway.trusted_proxies.is_empty() {
+            let message = "agents are known by their addresses, and no proxy is trusted to tell them";
+            let fix = "if anything stands before this gateway, name its networks in `gateway.trusted_proxies`";
+            found.push(Finding::new(Level::Note, "[detect]", message, fix));
+        }
     }
 
     /// What a gateway needs to start.

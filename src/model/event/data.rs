@@ -33,7 +33,8 @@ pub struct EventData {
     /// More about the reason: why facts were unknown, why a ledger did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Text>,
-    /// Where the order came from, as the merchant's platform says (`chatgpt`).
+    /// Where the call came from as its signals say, or the order as the merchant's platform says
+    /// (`chatgpt`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channel: Option<Text>,
     /// The last checkpoint of the log before this one.
@@ -56,7 +57,7 @@ pub struct EventData {
     pub event_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,
-    /// Contradictions (`spoof_suspected`). A closed set.
+    /// What is odd about the caller (`spoof_suspected`). A closed set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<&'static str>,
     /// First missing sequence of the stream that `of` names.
