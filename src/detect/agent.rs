@@ -102,7 +102,7 @@ impl Key {
     }
 }
 
-/// All agents that are known, each token once. Sorted by key and then by length, the longest first.
+/// All agents that are known, each name once. Sorted by key and then by length, the longest first.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Agents(Vec<(Key, Agent)>);
 
@@ -113,13 +113,13 @@ impl fmt::Debug for Agents {
 }
 
 impl Agents {
-    /// Adds an agent. `false`: its token is known already (what that said stays, unless it said
+    /// Adds an agent. `false`: its name is known already (what that said stays, unless it said
     /// nothing of the class), or there are too many.
     pub fn add(&mut self, agent: Agent) -> bool {
         let key = agent.key();
         let (from, to) = self.bounds(key);
         let known = self.0.get_mut(from..to).unwrap_or_default().iter_mut();
-        if let Some((_, known)) = known.into_iter().find(|(_, known)| known.token.eq_ignore_ascii_case(&agent.token)) {
+        if let Some((_, known)) = known.into_iter().find(|(_, known)| known.name().eq_ignore_ascii_case(agent.name())) {
             if known.class == Class::Other {
                 known.class = agent.class;
             }

@@ -234,6 +234,8 @@ fn lists_of_others_are_taken_in_their_own_forms() {
     assert_eq!(tables.agents().named("exampleai").unwrap().class, Class::Other);
     assert_eq!(tables.add(import::list(robots).unwrap()), Added { new: 0, left_out: 1 });
     assert_eq!(tables.agents().named("exampleai").unwrap().class, Class::Assistant);
+    let bare = import::list(r#"{"Operator":{"operator":"x","function":"AI Agents"}}"#).unwrap();
+    assert_eq!(tables.add(bare).new, 0, "a token of the table is not made a looser one");
     assert_eq!(tables.add(import::list(referrers).unwrap()), Added { new: 2, left_out: 0 });
     assert_eq!(tables.look(&seen("", "", "https://b.example/i/x", "")).channel(), Some("le-example"));
 }
