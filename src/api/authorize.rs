@@ -14,10 +14,11 @@ use crate::authority::{Refused, Stage};
 use crate::decide::Denial;
 use crate::keystore::agents::Role;
 use crate::model::ids::{ProductId, StoreId, TraceId, VariantId};
-use crate::model::intent::{Intent, Quantity};
+use crate::model::intent::{Intent, Quantity, Sha256};
 use crate::model::json::Object;
 use crate::model::money::{Currency, Price};
 use crate::model::reason::{Fault, ReasonCode};
+use crate::model::reference::reference;
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
 use crate::protocol::deny::Refusal;
@@ -66,7 +67,8 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
     let object = members::object(&body)?;
     let asked = Asked::read(&object)?;
     access::store(&caller.key, &asked.store)?;
-    let call = api.call(&caller, Stage::Authorize, &asked.store);
+    let mut call = api.call(&caller, Stage::Authorize, &asked.store);
+    call.refs.clone_from(&asked.refs);
     let Some(intent) = asked.intent() else {
         let denial = Denial::by(ReasonCode::ScopeRestricted, "scope").found("another scope", Scope::AgentExec.as_str());
         let refused = Refused::from(denial);
@@ -98,21 +100,24 @@ struct Asked {
     price: Price,
     /// `None`: a text that is no published scope.
     scope: Option<Scope>,
+    /// Digests of the cart and the session that it is for.
+    refs: Vec<Sha256>,
 }
 
 impl Asked {
     fn read(object: &Object<'_>) -> Result<Self, Refusal> {
         let body = Members::of(object);
-        let asked = Self {
-            store: body.parsed("storeId", StoreId::parse)?,
+        let store = body.parsed("storeId", StoreId::parse)?;
+        let context = body.optional_texts("clientContext", &["cartId", "sessionId"])?;
+        Ok(Self {
+            refs: context.iter().map(|name| reference(&store, name)).collect(),
+            store,
             product: body.parsed("permyxProductId", ProductId::parse)?,
             variant: body.parsed("sourceVariantId", VariantId::parse)?,
             quantity: quantity(&body)?,
             price: price(&Members::within(body.object("price")?, "price."))?,
             scope: Scope::parse(body.text("scope")?),
-        };
-        body.optional_texts("clientContext", &["cartId", "sessionId"])?;
-        Ok(asked)
+        })
     }
 
     fn intent(&self) -> Option<Intent> {

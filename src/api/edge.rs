@@ -4,12 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Method};
 use serde::Serialize;
-use tokio::sync::SemaphorePermit;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 
 use crate::authority::retry::IdempotencyKey;
@@ -152,10 +153,7 @@ where
         if !matches!(head.method, Method::GET | Method::HEAD | Method::DELETE) {
             members::content_type(&head.headers)?;
         }
-        let reading = members::read_body(&head.headers, body, endpoint.body_max);
-        let body = tokio::time::timeout(BODY_TIME, reading).await.map_err(|_elapsed| {
-            Refusal::malformed(408, "body", format!("the body was not complete within {} s", BODY_TIME.as_secs()))
-        })??;
+        let body = whole(&head.headers, body, endpoint.body_max).await?;
         let now = api.authority.clock.now();
         let idempotency = IdempotencyKey::sent(head.headers.get_all(&IDEMPOTENCY_KEY));
         let trace_parent = TraceParent::sent(head.headers.get_all(&TRACE_PARENT).iter());
@@ -164,6 +162,61 @@ where
     }
     .await;
     visit.end(&api, outcome)
+}
+
+/// A delivery of a store, once all of it is here.
+pub(super) struct Delivered {
+    /// The caller's key, where it sent one; else whoever handles this has to know it by something else.
+    pub key: Option<Arc<ApiKey>>,
+    pub headers: HeaderMap,
+    pub trace: TraceId,
+    pub trace_parent: Option<TraceParent>,
+    pub version: Version,
+    pub now: Timestamp,
+}
+
+/// Answers a delivery that need not have a key. A key that is sent has to be a good one.
+pub(super) async fn delivered<F, Fut>(
+    api: Arc<Api>,
+    endpoint: &'static Endpoint,
+    room: &Semaphore,
+    request: Request,
+    handle: F,
+) -> Response
+where
+    F: FnOnce(Delivered, Bytes) -> Fut,
+    Fut: Future<Output = Result<Reply, Refusal>>,
+{
+    let mut visit = Visit::new(&api, endpoint);
+    let (head, body) = request.into_parts();
+    let outcome = async {
+        method_of(endpoint, &head.method)?;
+        let key = head.headers.contains_key(API_KEY).then(|| authenticate(&api, &head.headers)).transpose()?;
+        if let Some(key) = &key {
+            visit.standing = charge(&api, key).map_err(|(standing, refusal)| {
+                visit.standing = standing;
+                refusal
+            })?;
+        }
+        visit.version = Version::of(&head.headers)?;
+        let _room = room.try_acquire().map_err(|_none_left| crowded())?;
+        members::content_type(&head.headers)?;
+        let body = whole(&head.headers, body, endpoint.body_max).await?;
+        let trace_parent = TraceParent::sent(head.headers.get_all(&TRACE_PARENT).iter());
+        let now = api.authority.clock.now();
+        let (trace, version) = (visit.trace, visit.version);
+        handle(Delivered { key, headers: head.headers, trace, trace_parent, version, now }, body).await
+    }
+    .await;
+    visit.end(&api, outcome)
+}
+
+/// The whole body, in time.
+async fn whole(headers: &HeaderMap, body: Body, max: usize) -> Result<Bytes, Refusal> {
+    let reading = members::read_body(headers, body, max);
+    tokio::time::timeout(BODY_TIME, reading).await.map_err(|_elapsed| {
+        Refusal::malformed(408, "body", format!("the body was not complete within {} s", BODY_TIME.as_secs()))
+    })?
 }
 
 /// Answers a request that anybody may make. Its body, if it has one, is not read.
@@ -222,10 +275,14 @@ fn room<'a>(api: &'a Api, endpoint: &Endpoint) -> Result<Option<SemaphorePermit<
     if endpoint.body_max <= BODY_MAX {
         return Ok(None);
     }
-    api.large_bodies.try_acquire().map(Some).map_err(|_none_left| Refusal {
+    api.large_bodies.try_acquire().map(Some).map_err(|_none_left| crowded())
+}
+
+fn crowded() -> Refusal {
+    Refusal {
         message: Some("enough large bodies are being read; try again shortly".to_owned()),
         rule: Some("allowance.large_bodies".to_owned()),
         retry_after_s: Some(1),
         ..Refusal::reason(ReasonCode::RateLimited)
-    })
+    }
 }

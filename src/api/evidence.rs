@@ -1,5 +1,8 @@
 //! What happened, for machines: the events as they were written, and the timeline of one execution.
 
+mod coverage;
+
+use std::fmt::Display;
 use std::sync::Arc;
 
 use axum::Router;
@@ -34,11 +37,12 @@ pub struct EvidenceApi {
     pub keys: Arc<Reloaded<ApiKeys>>,
 }
 
-/// `GET /v1/evidence/events` and `GET /v1/evidence/timeline/{id}`.
+/// `GET /v1/evidence/events`, `GET /v1/evidence/timeline/{id}` and `GET /v1/evidence/coverage`.
 pub fn evidence_router(api: EvidenceApi) -> Router {
     Router::new()
         .route("/v1/evidence/events", get(events))
         .route("/v1/evidence/timeline/{id}", get(timeline))
+        .route("/v1/evidence/coverage", get(coverage::coverage))
         .with_state(api)
 }
 
@@ -248,12 +252,17 @@ async fn timeline(
         return Err(Fault::NotFound.into());
     }
     let timeline = Timeline::of(&joined.events, joined.truncated);
+    Ok(answer_in_form(&headers, &timeline))
+}
+
+/// As text where the caller asks for text, else as JSON.
+fn answer_in_form(headers: &HeaderMap, value: &(impl Serialize + Display)) -> Response {
     let wants_text = headers.get(header::ACCEPT).is_some_and(|accept| accept == "text/plain");
     if wants_text {
         let head = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
-        return Ok((head, timeline.to_string()).into_response());
+        return (head, value.to_string()).into_response();
     }
-    Ok(json_answer(&timeline))
+    json_answer(value)
 }
 
 pub(super) fn json_answer(value: &impl Serialize) -> Response {

@@ -123,12 +123,16 @@ impl<'o, 'a> Members<'o, 'a> {
         self.required(name)?.as_object().ok_or_else(|| self.wrong(name, "must be an object"))
     }
 
-    /// Checks a member that is taken and not used: an object whose named members are strings.
-    pub fn optional_texts(&self, name: &str, names: &[&str]) -> Result<(), Refusal> {
-        let Some(value) = self.optional(name) else { return Ok(()) };
+    /// The texts of an object that may be left out, as far as it has them.
+    pub fn optional_texts(&self, name: &str, names: &[&str]) -> Result<Vec<&'o str>, Refusal> {
+        let Some(value) = self.optional(name) else { return Ok(Vec::new()) };
         let object = value.as_object().ok_or_else(|| self.wrong(name, "must be an object"))?;
-        let place = format!("{}{name}.", self.place);
-        let inner = Members::within(object, &place);
-        names.iter().try_for_each(|name| inner.optional_text(name).map(|_text| ()))
+        let mut texts = Vec::new();
+        for inner in names.iter().filter(|inner| object.get(inner).is_some_and(|value| *value != Value::Null)) {
+            let text = object.get(inner).and_then(Value::as_str);
+            texts.push(text.ok_or_else(|| self.wrong(&format!("{name}.{inner}"), "must be a string"))?);
+        }
+        texts.retain(|text| !text.is_empty());
+        Ok(texts)
     }
 }

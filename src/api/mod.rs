@@ -13,6 +13,7 @@ mod introspect;
 mod members;
 mod observe;
 pub mod openapi;
+pub mod orders;
 mod respond;
 mod revocations;
 #[expect(dead_code, reason = "these types exist for the document: bodies are read strictly, member by member")]
@@ -106,6 +107,7 @@ impl Api {
             route: None,
             needs: Scope::AgentExec,
             presence: None,
+            refs: Vec::new(),
         }
     }
 }

@@ -11,7 +11,7 @@ use utoipa::{Modify, OpenApi};
 
 use super::edge::{self, Endpoint};
 use super::respond::Reply;
-use super::{Api, authorize, catalog, discover, introspect, observe, revocations, validate};
+use super::{Api, authorize, catalog, discover, introspect, observe, orders, revocations, validate};
 
 const ENDPOINT: Endpoint = Endpoint::open("openapi", &[Method::GET]);
 
@@ -27,6 +27,7 @@ const ENDPOINT: Endpoint = Endpoint::open("openapi", &[Method::GET]);
         revocations::add,
         revocations::list,
         revocations::lift,
+        orders::tell,
         discover::jwks,
         discover::protocols,
         discover::compliance,

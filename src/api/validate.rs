@@ -17,6 +17,7 @@ use crate::keystore::agents::Role;
 use crate::model::ids::{StoreId, TraceId};
 use crate::model::json::Value;
 use crate::model::reason::{Fault, ReasonCode};
+use crate::model::reference::reference;
 use crate::protocol::deny::Refusal;
 use crate::token::verify::Presented;
 
@@ -68,9 +69,10 @@ async fn judge(api: Arc<Api>, caller: Caller, body: Bytes) -> Result<Reply, Refu
     let members = Members::of(&object);
     let store = members.parsed("storeId", StoreId::parse)?;
     let token = token(&members)?;
-    members.optional_texts("checkoutContext", &["cartToken", "checkoutId"])?;
+    let context = members.optional_texts("checkoutContext", &["cartToken", "checkoutId"])?;
     access::store(&caller.key, &store)?;
-    let call = api.call(&caller, Stage::Validate, &store);
+    let mut call = api.call(&caller, Stage::Validate, &store);
+    call.refs = context.iter().map(|name| reference(&store, name)).collect();
     let Some(token) = token else {
         let refused = Refused::from(Denial::of(ReasonCode::NoToken));
         api.authority.refuse(&call, None, &refused);

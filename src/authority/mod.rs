@@ -8,6 +8,7 @@ pub mod cart;
 pub mod execute;
 pub mod introspect;
 pub mod observe;
+pub mod orders;
 pub mod policies;
 pub mod recover;
 mod reserve;
@@ -29,6 +30,7 @@ use crate::ledger::front::Front;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId, VariantId};
+use crate::model::intent::Sha256;
 use crate::model::reason::{Fault, ReasonCode};
 use crate::model::scope::Scope;
 use crate::model::time::Timestamp;
@@ -102,6 +104,8 @@ pub struct Call {
     pub needs: Scope,
     /// Who seems to be calling, where somebody looked.
     pub presence: Option<Arc<Presence>>,
+    /// Digests of the cart, checkout and session that the call names.
+    pub refs: Vec<Sha256>,
 }
 
 /// What stood in the way of a judgement. Never a refusal by itself.
@@ -277,6 +281,7 @@ impl Call {
         data.route = self.route.clone();
         data.enforcement = Some(self.rules.mode.as_str());
         data.policy_hash = Some(self.policy.hash());
+        data.refs = self.refs.clone();
         let Some(token) = token else { return event };
         data.agent_id = Some(token.agent().clone());
         data.expires_at = Some(token.expires());

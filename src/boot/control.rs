@@ -8,10 +8,11 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::api::orders::{Hook, OrdersApi, orders_router};
 use crate::api::{self, Api, Beside};
 use crate::authority::Authority;
 use crate::clock::Clock;
-use crate::config::{Config, TlsFiles};
+use crate::config::{Config, HookConfig, TlsFiles};
 use crate::evidence::{Consumed, Followed, Follower, KEPT, Store, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::ApiKeys;
@@ -73,13 +74,26 @@ pub(super) async fn start(
     let transport = if config.api.tls.is_some() { portal::Transport::Tls } else { portal::Transport::Plain };
     let portal = Portal::new(store.clone(), keys.clone(), authority.clone(), audience, transport);
     let router = api::router(api.clone())
-        .merge(api::evidence::evidence_router(api::evidence::EvidenceApi { store, keys: keys.clone() }))
+        .merge(api::evidence::evidence_router(api::evidence::EvidenceApi { store: store.clone(), keys: keys.clone() }))
         .merge(api::streams::streams_router(api::streams::StreamsApi { inbox: follower.inbox(), keys }))
+        .merge(orders_router(OrdersApi::new(api.clone(), store.clone(), hooks(config))))
         .merge(portal.router());
     let router = api::closed(router, api);
     save_allowances(allowances, &mut base.tasks);
+    super::reconcile::accompany(config, base, store)?;
     accept(listener, router, config.api.tls.as_ref(), &mut base.tasks)?;
     Ok((address, follower))
+}
+
+/// How stores tell of their orders, as the configuration says.
+fn hooks(config: &Config) -> Vec<Hook> {
+    let hook = |hook: &HookConfig| Hook {
+        store: hook.store.clone(),
+        platform: hook.platform,
+        secret_file: hook.secret_file.clone(),
+        naming: hook.naming.clone(),
+    };
+    config.hooks.iter().map(hook).collect()
 }
 
 /// The keys of an issuer: signer and ring from one directory, followed as it changes.

@@ -58,6 +58,9 @@ pub enum BootError {
     #[cfg(feature = "control-plane")]
     #[error(transparent)]
     Store(#[from] crate::evidence::StoreError),
+    #[cfg(feature = "control-plane")]
+    #[error("the judgement of orders does not start")]
+    Reconcile(#[from] crate::governance::reconcile::ReconcileError),
     #[error(transparent)]
     Allowances(#[from] crate::quota::allowance::AllowanceError),
     #[error("the system gives no thread or socket")]

@@ -7,6 +7,8 @@ mod control;
 mod dev;
 mod ledger;
 mod listen;
+#[cfg(feature = "control-plane")]
+mod reconcile;
 mod revocations;
 mod roles;
 mod run;

@@ -7,6 +7,7 @@ pub mod error;
 pub mod keys;
 pub mod ledger;
 pub mod preset;
+pub mod report;
 pub mod revoke;
 mod run;
 pub mod timeline;
@@ -46,6 +47,9 @@ enum Verb {
     Token(token::TokenArgs),
     /// Tell the story of one execution
     Timeline(timeline::TimelineArgs),
+    /// What was sold under authority, and what was not
+    #[command(subcommand)]
+    Report(report::ReportVerb),
     /// What the shared ledger remembers
     Ledger(ledger::LedgerArgs),
     /// Signing keys of the issuer
@@ -108,6 +112,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Serve(args) => run::serve(&args, out),
         Verb::Token(args) => run::waiting(token::run(&args, out)),
         Verb::Timeline(args) => run::waiting(timeline::run(&args, out)),
+        Verb::Report(report::ReportVerb::Coverage(args)) => run::waiting(report::coverage(&args, out)),
         Verb::Ledger(args) => run::waiting(ledger::run(&args, out)),
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),

@@ -13,6 +13,7 @@ use crate::telemetry::logging::LogFormat;
 
 use super::detect::{DetectDoc, networks};
 use super::ledger::LedgerDoc;
+use super::orders::OrdersDoc;
 use super::words::{Found, address, named, number};
 use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, TlsFiles};
 
@@ -32,6 +33,7 @@ pub struct ConfigDoc {
     evidence: EvidenceDoc,
     detect: DetectDoc,
     keys: KeysDoc,
+    orders: OrdersDoc,
 }
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -211,6 +213,7 @@ impl ConfigDoc {
                 ship: self.evidence.ship.map(|ship| ship.compile(base, found)),
             },
             detect: self.detect.compile(base, found),
+            hooks: self.orders.compile(base, found),
             jwks,
             jwks_max_stale: std::time::Duration::from_secs(max_stale),
         }

@@ -3,6 +3,7 @@
 mod detect;
 mod document;
 mod ledger;
+mod orders;
 mod words;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use crate::telemetry::logging::LogFormat;
 pub use detect::DetectConfig;
 pub use document::ConfigDoc;
 pub use ledger::LedgerConfig;
+pub use orders::HookConfig;
 
 /// A checked configuration.
 #[derive(Debug)]
@@ -34,6 +36,8 @@ pub struct Config {
     pub catalog: Option<PathBuf>,
     pub evidence: EvidenceConfig,
     pub detect: DetectConfig,
+    /// How stores tell of their orders.
+    pub hooks: Vec<HookConfig>,
     pub jwks: Option<JwksSource>,
     /// Oldest key set that is still trusted while its source is silent.
     pub jwks_max_stale: std::time::Duration,

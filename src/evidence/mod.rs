@@ -22,6 +22,8 @@ pub mod intake;
 #[cfg(feature = "control-plane")]
 pub mod log;
 #[cfg(feature = "control-plane")]
+mod orders;
+#[cfg(feature = "control-plane")]
 mod query;
 #[cfg(feature = "control-plane")]
 pub mod store;
@@ -29,6 +31,9 @@ mod tail;
 #[cfg(feature = "control-plane")]
 mod take;
 
+#[cfg(test)]
+#[cfg(feature = "control-plane")]
+mod orders_tests;
 #[cfg(test)]
 #[cfg(feature = "control-plane")]
 mod store_tests;
@@ -40,10 +45,12 @@ pub use follow::{Consumed, Followed, Follower};
 #[cfg(feature = "control-plane")]
 pub use intake::{Delivery, Inbox, NotTaken};
 #[cfg(feature = "control-plane")]
+pub use orders::Clues;
+#[cfg(feature = "control-plane")]
 pub use query::{Filter, Joined, LIMIT_MAX};
 pub use ship::{ControlPlane, RECORDS, Receiver, Refused, WENT_BACK, ship};
 pub use spool::{Caller, Class, Foldable, Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Producer, Store, StoreError};
-pub use stored::{Body, Data, Difference, SignalSeen, StoredEvent};
+pub use stored::{Body, Data, Difference, LineSeen, SignalSeen, StoredEvent};
 pub use unsettled::{KEPT, NOT_IN_LEDGER, Unsettled, unsettled};

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Row, ToSql};
 
+use super::orders::with_same_purchase;
 use super::store::{Store, StoreError};
 use super::stored::StoredEvent;
 use crate::model::ids::{Jti, StoreId, TraceId};
@@ -64,7 +65,8 @@ impl Store {
     }
 
     /// All events of the executions that `id` names: a trace, the jti of a token, an execution
-    /// (`exec_…`), an order, or `last`. Tokens that were used together are joined, with their issue.
+    /// (`exec_…`), an order, the digest of a cart, or `last`. Tokens that were used together are joined,
+    /// with their issue, and so are executions of the same order or cart.
     pub fn timeline(&self, id: &str, visible: Option<&[StoreId]>) -> Result<Joined, StoreError> {
         let latest = if id == "last" { self.latest(visible)? } else { None };
         let id = latest.as_deref().unwrap_or(id);
@@ -73,6 +75,7 @@ impl Store {
             let snapshot = connection.unchecked_transaction()?;
             let named = executions_of(&snapshot, id, visible)?;
             let joined = with_shared_tokens(&snapshot, named)?;
+            let joined = with_shared_tokens(&snapshot, with_same_purchase(&snapshot, joined)?)?;
             let mut wanted = Conditions::of(&Filter { visible, ..Filter::default() });
             wanted.add("corr IN (SELECT value FROM json_each(?))", json(&joined));
             let mut events = wanted.select(&snapshot, "idx ASC", LIMIT_MAX + 1)?;
@@ -108,6 +111,8 @@ fn executions_of(at: &Connection, id: &str, visible: Option<&[StoreId]>) -> rusq
         return Ok(BTreeSet::from([format!("exec_{jti}")]));
     } else if let Some(trace) = TraceId::parse(id) {
         wanted.add("trace = ?", trace.to_string());
+    } else if id.starts_with("sha256:") {
+        wanted.add("idx IN (SELECT idx FROM refs WHERE ref = ?)", id.to_owned());
     } else {
         wanted.add("order_id = ?", id.to_owned());
         if let Some(newest) = wanted.select(at, "idx DESC", 1)?.first().and_then(|event| event.read()) {
@@ -120,7 +125,7 @@ fn executions_of(at: &Connection, id: &str, visible: Option<&[StoreId]>) -> rusq
 
 /// Adds the executions that share a token with these: a cart of several tokens is named after its
 /// first, and each token was issued in an execution of its own name.
-fn with_shared_tokens(at: &Connection, mut joined: BTreeSet<String>) -> rusqlite::Result<BTreeSet<String>> {
+pub(super) fn with_shared_tokens(at: &Connection, mut joined: BTreeSet<String>) -> rusqlite::Result<BTreeSet<String>> {
     // From a later token of a cart to the cart's name, from there to the cart's other tokens.
     for _ in 0..2 {
         let mut in_these = Conditions::default();
@@ -137,19 +142,19 @@ fn with_shared_tokens(at: &Connection, mut joined: BTreeSet<String>) -> rusqlite
     Ok(joined)
 }
 
-fn json(texts: &BTreeSet<String>) -> String {
+pub(super) fn json(texts: &BTreeSet<String>) -> String {
     serde_json::json!(texts).to_string()
 }
 
 /// A conjunction of fixed texts, each with at most one value.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     text: String,
     values: Vec<Box<dyn ToSql>>,
 }
 
 impl Conditions {
-    fn of(filter: &Filter<'_>) -> Self {
+    pub(super) fn of(filter: &Filter<'_>) -> Self {
         let mut all = Self::default();
         match filter.visible {
             None => {}
@@ -179,17 +184,17 @@ impl Conditions {
         all
     }
 
-    fn add(&mut self, condition: &str, value: impl ToSql + 'static) {
+    pub(super) fn add(&mut self, condition: &str, value: impl ToSql + 'static) {
         self.add_text(condition);
         self.values.push(Box::new(value));
     }
 
-    fn add_text(&mut self, condition: &str) {
+    pub(super) fn add_text(&mut self, condition: &str) {
         self.text.push_str(if self.text.is_empty() { "WHERE " } else { " AND " });
         self.text.push_str(condition);
     }
 
-    fn select(&self, at: &Connection, order: &str, limit: usize) -> rusqlite::Result<Vec<StoredEvent>> {
+    pub(super) fn select(&self, at: &Connection, order: &str, limit: usize) -> rusqlite::Result<Vec<StoredEvent>> {
         let sql = format!("SELECT idx, body FROM events {} ORDER BY {order} LIMIT {limit}", self.text);
         let mut statement = at.prepare(&sql)?;
         let rows = statement.query_map(rusqlite::params_from_iter(&self.values), stored)?;
@@ -197,7 +202,7 @@ impl Conditions {
     }
 
     /// The different values of a column, at most [`JOINED_MAX`].
-    fn distinct(&self, at: &Connection, column: &str) -> rusqlite::Result<BTreeSet<String>> {
+    pub(super) fn distinct(&self, at: &Connection, column: &str) -> rusqlite::Result<BTreeSet<String>> {
         let sql = format!("SELECT DISTINCT {column} FROM events {} LIMIT {JOINED_MAX}", self.text);
         let mut statement = at.prepare(&sql)?;
         let rows = statement.query_map(rusqlite::params_from_iter(&self.values), |row| row.get(0))?;

@@ -9,11 +9,12 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use tokio::sync::Semaphore;
 
+use super::orders;
 use crate::model::ids::AgentId;
 use crate::model::intent::Sha256;
 
 /// What makes the store, version by version: a new one takes all steps, an older one the rest.
-const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("schema_streams.sql")];
+const STEPS: [&str; 3] = [include_str!("schema.sql"), orders::SCHEMA, include_str!("schema_streams.sql")];
 const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);

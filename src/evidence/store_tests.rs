@@ -288,17 +288,6 @@ fn holes_are_told() {
 }
 
 #[test]
-fn an_older_store_takes_the_steps_that_it_lacks() {
-    let setting = Setting::new();
-    let path = setting.dir.path().join("evidence.db");
-    let old = rusqlite::Connection::open(&path).unwrap();
-    old.execute_batch(include_str!("schema.sql")).unwrap();
-    old.execute_batch("INSERT INTO streams VALUES (1, 'x', 1, 5); PRAGMA user_version = 1").unwrap();
-    drop(old);
-    let (_store, _writer) = setting.open();
-}
-
-#[test]
 fn a_newer_schema_is_refused() {
     let setting = Setting::new();
     drop(setting.open());

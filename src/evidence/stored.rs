@@ -75,12 +75,14 @@ pub struct Data<'a> {
     pub agent_name: Option<String>,
     pub agent_signal: Option<&'a str>,
     pub by: Option<String>,
+    pub carried: Option<&'a str>,
     pub cause: Option<String>,
     pub channel: Option<String>,
     pub checkpoint: Option<String>,
     pub client_gone: bool,
     pub count: Option<u64>,
     pub decision: Option<&'a str>,
+    pub delivery: Option<&'a str>,
     pub diff: Vec<Difference>,
     pub enforcement: Option<&'a str>,
     pub expires_at: Option<&'a str>,
@@ -90,6 +92,7 @@ pub struct Data<'a> {
     pub intent_hash: Option<&'a str>,
     pub level: Option<&'a str>,
     pub limit: Option<String>,
+    pub lines: Option<Vec<LineSeen>>,
     pub method: Option<String>,
     pub observed: Option<String>,
     pub of: Option<String>,
@@ -127,6 +130,17 @@ pub struct SignalSeen<'a> {
     pub state: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
+}
+
+/// One line of an order, as [`crate::model::event::OrderedLine`] writes it.
+#[derive(Clone, PartialEq, Eq, Deserialize, Debug)]
+#[serde(rename_all = "camelCase")]
+pub struct LineSeen {
+    #[serde(default)]
+    pub prices: Vec<String>,
+    pub quantity: u32,
+    #[serde(default)]
+    pub variant_id: Option<String>,
 }
 
 /// One difference between what was authorised and what was found.

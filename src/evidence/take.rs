@@ -4,6 +4,7 @@
 use rusqlite::{OptionalExtension, Row, Statement, Transaction, params};
 use uuid::Uuid;
 
+use super::orders;
 use super::store::{Hole, HoleCause, Producer, StoreError, Stream, Writer, signed};
 use super::stored::Body;
 use super::tail::Read;
@@ -107,6 +108,7 @@ fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
 
 fn insert_all(transaction: &Transaction<'_>, stream: &mut Stream, records: &[Read]) -> rusqlite::Result<Vec<Hole>> {
     let mut insert = transaction.prepare(INSERT)?;
+    let mut index = orders::Index::new(transaction)?;
     let mut holes = Vec::new();
     let one = |sequence, cause| Hole { from: sequence, to: sequence, cause };
     for Read { sequence, body: bytes } in records {
@@ -116,7 +118,7 @@ fn insert_all(transaction: &Transaction<'_>, stream: &mut Stream, records: &[Rea
         }
         stream.next = sequence + 1;
         let inserted = match Body::read(bytes) {
-            Some(body) => insert_event(&mut insert, stream.id, *sequence, &body, bytes)?.then_some(body),
+            Some(body) => insert_event((&mut insert, &mut index), stream.id, *sequence, &body, bytes)?.then_some(body),
             None => None,
         };
         let Some(body) = inserted else {
@@ -138,7 +140,7 @@ const INSERT: &str = "INSERT INTO events(stream, seq, id, type, corr, store, tra
 
 /// False when the record is no event.
 fn insert_event(
-    insert: &mut Statement<'_>,
+    (insert, index): (&mut Statement<'_>, &mut orders::Index<'_>),
     stream: i64,
     sequence: u64,
     body: &Body<'_>,
@@ -146,7 +148,7 @@ fn insert_event(
 ) -> rusqlite::Result<bool> {
     let Some(time) = Timestamp::parse(body.time) else { return Ok(false) };
     let data = &body.data;
-    insert.execute(params![
+    let idx = insert.insert(params![
         stream,
         signed(sequence),
         body.id,
@@ -162,6 +164,7 @@ fn insert_event(
         time.millis(),
         bytes,
     ])?;
+    index.add(idx, body, time)?;
     Ok(true)
 }
 

@@ -11,7 +11,9 @@ use crate::authority::{Call, Passage, Refused, Stage};
 use crate::decide::Denial;
 use crate::decide::policy::Mode;
 use crate::evidence::Caller;
+use crate::model::percent;
 use crate::model::reason::{Fault, ReasonCode};
+use crate::model::reference::reference;
 use crate::model::scope::Scope;
 use crate::model::signal::State;
 use crate::protocol::deny::Refusal;
@@ -73,6 +75,7 @@ impl Gateway {
         ctx.route = step.route.name.clone();
         let mut call = self.call(ctx, &step.route, &policies);
         call.trace_parent = looked.trace_parent;
+        call.refs.extend(step.session.as_deref().map(|id| reference(&call.store, &percent::decoded(id))));
         let (retry, unclear) = match looked.retry {
             Ok(retry) => (retry, None),
             Err(refusal) => (Retrying::default(), Some(refusal)),
@@ -99,6 +102,7 @@ impl Gateway {
             route: Some(route.name.clone()),
             needs: Scope::AgentExec,
             presence: None,
+            refs: Vec::new(),
         }
     }
 

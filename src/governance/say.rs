@@ -1,9 +1,12 @@
 //! Events in words. A sentence says who did what and what follows from it, so that it can be read
 //! aloud to somebody who does not know the codes.
 
-use crate::evidence::{Body, Data};
+use crate::evidence::{Body, Data, LineSeen};
 use crate::model::event::EventKind;
 use crate::model::reason::ReasonCode;
+
+/// Lines of an order that a sentence names.
+const LINES_TOLD: usize = 3;
 
 /// A text of others without what could move a cursor or turn the direction of writing.
 #[must_use]
@@ -41,11 +44,11 @@ pub fn sentence(body: &Body<'_>) -> String {
         EventKind::ExecutionBypassed => {
             format!("The request passed unjudged, as the policy wants during an outage{}.", because(data))
         }
-        EventKind::ExecutionResolved => format!("It is known now how the unsettled execution ended{}.", because(data)),
+        EventKind::ExecutionResolved => resolved(data),
         EventKind::OrderObserved => order(data),
-        EventKind::OrderCorrelated => correlated(data, "belongs to this execution"),
-        EventKind::OrderUnmatched => correlated(data, "has no execution that it could belong to"),
-        EventKind::OrderCorrelationRevised => correlated(data, "is judged anew, by what became known since"),
+        EventKind::OrderCorrelated => correlated(data, ""),
+        EventKind::OrderUnmatched => unmatched(data),
+        EventKind::OrderCorrelationRevised => correlated(data, "By what became known since: "),
         EventKind::OrderCancelled => format!("The store cancelled order {}.", order_id(data)),
         EventKind::OrderRefunded => format!("The store gave money back for order {}.", order_id(data)),
         EventKind::AttributionIngested => attribution(data),
@@ -183,16 +186,60 @@ fn order_id(data: &Data<'_>) -> String {
     data.order_id.as_deref().map(plain).unwrap_or_default()
 }
 
-/// `Order 1001 belongs to this execution: proven, 100 %.`
-fn correlated(data: &Data<'_>, how: &str) -> String {
-    let level = data.level.map(|level| format!(": {}", plain(level))).unwrap_or_default();
-    let sure = data.order_confidence.map(|points| format!(", {}", percent(points))).unwrap_or_default();
-    format!("Order {} {how}{level}{sure}.", order_id(data))
+fn resolved(data: &Data<'_>) -> String {
+    match data.order_id {
+        Some(_) => format!("It is known now how that ended: the store made order {}.", order_id(data)),
+        None => format!("It is known now how that ended{}.", because(data)),
+    }
+}
+
+/// `Order 1001 is this purchase: proven, 100 %.`
+fn correlated(data: &Data<'_>, since: &str) -> String {
+    let order = order_id(data);
+    let sure = sureness(data.level, data.order_confidence);
+    match data.level {
+        Some("contradicted") => {
+            let flags: Vec<_> = data.flags.iter().map(|flag| contradiction(flag)).collect();
+            format!("{since}Order {order} names this purchase and is not what was authorised: {}.", flags.join("; "))
+        }
+        Some("proven") => format!("{since}Order {order} is this purchase: {sure}."),
+        Some("none") | None => format!("{since}Order {order} has no execution that it could be."),
+        Some(_) => format!("{since}Order {order} seems to be this purchase: {sure}."),
+    }
+}
+
+fn unmatched(data: &Data<'_>) -> String {
+    let agent = match data.level {
+        Some("none") | None => "and nothing says that an agent made it".to_owned(),
+        level => format!("an agent seems to have made it elsewhere: {}", sureness(level, data.order_confidence)),
+    };
+    format!("Order {} has no execution that it could be, {agent}.", order_id(data))
+}
+
+/// `strong, 90 %`.
+pub(super) fn sureness(level: Option<&str>, points: Option<u16>) -> String {
+    let points = points.map(|points| format!(", {}", percent(points))).unwrap_or_default();
+    format!("{}{points}", level.map(plain).unwrap_or_default())
+}
+
+/// What a flag of a judgement means.
+pub(super) fn contradiction(flag: &str) -> String {
+    match flag {
+        "total_above_authorised" => "it costs more than was authorised".to_owned(),
+        "token_of_another_order" => "the token bought another order".to_owned(),
+        "items_differ" => "other items or quantities were ordered".to_owned(),
+        "currency_differs" => "it is in another currency".to_owned(),
+        other => plain(other),
+    }
 }
 
 fn attribution(data: &Data<'_>) -> String {
-    let channel = data.channel.as_deref().map_or_else(|| "an unknown channel".to_owned(), plain);
-    format!("The order seems to come from {channel}.")
+    let off = !data.signals.is_empty() && data.signals.iter().all(|signal| signal.state == "feature_off");
+    match data.channel.as_deref() {
+        Some(channel) => format!("The order seems to come from {}.", plain(channel)),
+        None if off => "The store does not record where its orders come from.".to_owned(),
+        None => "Nothing that the store says of the order's origin names an agent.".to_owned(),
+    }
 }
 
 /// Basis points in words: `95 %`, `2.5 %`.
@@ -207,5 +254,26 @@ fn order(data: &Data<'_>) -> String {
     let id = order_id(data);
     let status = data.order_status.as_deref().map(|status| format!(", status {}", plain(status))).unwrap_or_default();
     let total = data.order_total.as_deref().map(|total| format!(", total {}", plain(total))).unwrap_or_default();
+    if data.stage == Some("webhook") {
+        return format!("The store told of order {id}{status}{total}{}.", ordered(data));
+    }
     format!("The store gave order {id}{status}{total}.")
+}
+
+/// `: 1 × V at 29.90 USD, 2 × W`.
+fn ordered(data: &Data<'_>) -> String {
+    let line = |line: &LineSeen| {
+        let variant = line.variant_id.as_deref().map_or_else(|| "something of no catalog".to_owned(), plain);
+        let price = line.prices.first().map(|price| format!(" at {}", plain(price))).unwrap_or_default();
+        format!("{} × {variant}{price}", line.quantity)
+    };
+    let lines = data.lines.as_deref().unwrap_or_default();
+    let told: Vec<_> = lines.iter().take(LINES_TOLD).map(line).collect();
+    let all = data.count.unwrap_or(lines.len() as u64);
+    let more = all.saturating_sub(told.len() as u64);
+    match (told.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!(": {}", told.join(", ")),
+        (false, more) => format!(": {} and {more} more", told.join(", ")),
+    }
 }

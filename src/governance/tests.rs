@@ -114,6 +114,7 @@ fn a_replay_changes_nothing_of_what_was_done() {
 11:06:40.123  The token was presented again. Refused, because a token is good for one purchase.
               reason REPLAY_DETECTED
               found first used by trc_00000000000000000000000000000002, allowed one use
+              first used on 2026-11-18 at 11:06:41.623, on route checkout, by agent ak_7f3c, for order 1001
 
 Missing     nothing
 ";

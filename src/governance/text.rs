@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::timeline::{Alarm, Authorised, Missing, Order, Outcome, Step, Timeline};
+use super::say::{contradiction, sureness};
+use super::timeline::{Alarm, Authorised, FirstUse, Missing, Order, Outcome, Step, Timeline};
 
 impl Outcome {
     /// The outcome in a few words.
@@ -10,6 +11,7 @@ impl Outcome {
     pub const fn says(self) -> &'static str {
         match self {
             Self::Nothing => "nothing is known of it",
+            Self::OrderOnly => "an order of the store, and no execution that it could be",
             Self::Unused => "authorised, and not used so far",
             Self::Refused => "refused",
             Self::Observed => "passed, observed only",
@@ -32,6 +34,7 @@ impl fmt::Display for Missing {
             Self::Settlement { trace_id } => write!(f, "how the request {trace_id} ended"),
             Self::Outcome => f.write_str("whether the store executed it: outcome unknown"),
             Self::Order => f.write_str("an order: no order seen"),
+            Self::Execution => f.write_str("an execution: this order took a path that nothing of ours saw"),
             Self::LaterEvents => f.write_str("later events: this timeline is cut off"),
             Self::Unreadable { count } => write!(f, "{count} events that this version cannot read"),
         }
@@ -68,7 +71,34 @@ impl fmt::Display for Order {
         if let Some(status) = &self.status {
             write!(f, ", {status}")?;
         }
-        self.total.as_ref().map_or(Ok(()), |total| write!(f, ", total {total}"))
+        if let Some(total) = &self.total {
+            write!(f, ", total {total}")?;
+        }
+        if let Some(channel) = &self.channel {
+            write!(f, ", from {channel}")?;
+        }
+        match self.level.as_deref() {
+            None => Ok(()),
+            Some("contradicted") => {
+                let flags: Vec<_> = self.flags.iter().map(|flag| contradiction(flag)).collect();
+                write!(f, "; CONTRADICTED: {}", flags.join("; "))
+            }
+            level => write!(f, "; {}", sureness(level, self.confidence)),
+        }
+    }
+}
+
+impl fmt::Display for FirstUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (date, _) = self.time.split_once('T').unwrap_or_default();
+        write!(f, "first used on {date} at {}", time_of(&self.time))?;
+        if let Some(route) = &self.route {
+            write!(f, ", on route {route}")?;
+        }
+        if let Some(agent) = &self.agent_id {
+            write!(f, ", by agent {agent}")?;
+        }
+        self.order_id.as_ref().map_or(Ok(()), |order| write!(f, ", for order {order}"))
     }
 }
 
@@ -83,6 +113,7 @@ impl Step {
             details.push(format!("would be {reason}"));
         }
         details.extend(self.judged());
+        details.extend(self.first_use.as_ref().map(FirstUse::to_string));
         let diff = self.diff.iter();
         details.extend(diff.map(|at| format!("{}: authorised {}, found {}", at.path, at.authorized, at.actual)));
         details

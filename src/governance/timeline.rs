@@ -45,6 +45,8 @@ pub struct Authorised {
 pub enum Outcome {
     /// The log holds nothing about it.
     Nothing,
+    /// An order of the store, on a path that nothing of ours saw.
+    OrderOnly,
     /// Authorised, and no use was seen.
     Unused,
     Refused,
@@ -65,12 +67,21 @@ pub enum Outcome {
     Executed,
 }
 
-/// An order that the store told of.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+/// An order that the store told of, and how sure it is that it is this purchase.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Order {
     pub id: String,
     pub status: Option<String>,
     pub total: Option<String>,
+    /// Level of the rating table; `None` while nothing was judged.
+    pub level: Option<String>,
+    /// The same in basis points.
+    pub confidence: Option<u16>,
+    /// How it contradicts what was authorised.
+    pub flags: Vec<String>,
+    /// The agent's channel that it came from.
+    pub channel: Option<String>,
 }
 
 /// One event of the timeline.
@@ -101,6 +112,20 @@ pub struct Step {
     pub token_id: Option<String>,
     pub trace_id: Option<String>,
     pub policy_hash: Option<String>,
+    /// Of a replay: who used the token first.
+    pub first_use: Option<FirstUse>,
+}
+
+/// The use of a token that a later one replays.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FirstUse {
+    /// RFC 3339.
+    pub time: String,
+    pub route: Option<String>,
+    pub agent_id: Option<String>,
+    pub order_id: Option<String>,
+    pub trace_id: Option<String>,
 }
 
 /// Something that one would expect in the log and that is not there.
@@ -119,6 +144,8 @@ pub enum Missing {
     Outcome,
     /// An order of the store.
     Order,
+    /// The execution that the order came of.
+    Execution,
     /// Events after the longest timeline that is told.
     LaterEvents,
     /// Events that this version cannot read.
@@ -156,7 +183,10 @@ impl Timeline {
             authorised,
             outcome,
             orders,
-            steps: read.iter().map(|(index, body)| step(*index, body)).collect(),
+            steps: read
+                .iter()
+                .map(|(index, body)| Step { first_use: first_use(&bodies, body), ..step(*index, body) })
+                .collect(),
             missing,
             alarms: used_twice(&bodies).into_iter().map(|token_id| Alarm::UsedTwice { token_id }).collect(),
         }
@@ -197,16 +227,46 @@ fn orders(bodies: &[&Body<'_>]) -> Vec<Order> {
     let mut orders: Vec<Order> = Vec::new();
     for data in bodies.iter().map(|body| &body.data) {
         let Some(id) = data.order_id.as_deref().map(plain) else { continue };
-        let (status, total) = (data.order_status.as_deref().map(plain), data.order_total.as_deref().map(plain));
-        match orders.iter_mut().find(|order| order.id == id) {
-            Some(known) => {
-                known.status = status.or(known.status.take());
-                known.total = total.or(known.total.take());
-            }
-            None => orders.push(Order { id, status, total }),
-        }
+        let known = orders.iter().position(|order| order.id == id);
+        let mut order = known.map(|at| orders.remove(at)).unwrap_or_else(|| Order { id, ..Order::default() });
+        order.hear(data);
+        orders.insert(known.unwrap_or(orders.len()), order);
     }
     orders
+}
+
+impl Order {
+    fn hear(&mut self, data: &Data<'_>) {
+        self.status = data.order_status.as_deref().map(plain).or(self.status.take());
+        self.total = data.order_total.as_deref().map(plain).or(self.total.take());
+        self.channel = data.channel.as_deref().map(plain).or(self.channel.take());
+        if let Some(level) = data.level {
+            self.level = Some(plain(level));
+            self.confidence = data.order_confidence;
+            self.flags = data.flags.iter().map(|flag| plain(flag)).collect();
+        }
+    }
+}
+
+/// Of a replay, the use that came first.
+fn first_use(bodies: &[&Body<'_>], replay: &Body<'_>) -> Option<FirstUse> {
+    let token = replay.data.token_id.filter(|_| is(replay, EventKind::ExecutionReplayDetected))?;
+    let uses = |body: &&&Body<'_>| {
+        let used = is(body, EventKind::ExecutionValidated) || is(body, EventKind::ExecutionIndeterminate);
+        used && body.data.token_id == Some(token)
+    };
+    let first = bodies.iter().find(uses)?;
+    let order = bodies
+        .iter()
+        .filter(|body| body.correlation == first.correlation)
+        .find_map(|body| body.data.order_id.as_deref());
+    Some(FirstUse {
+        time: plain(first.time),
+        route: first.data.route.as_deref().map(plain),
+        agent_id: first.data.agent_id.map(plain),
+        order_id: order.map(plain),
+        trace_id: first.data.trace_id.map(plain),
+    })
 }
 
 /// Which token was named by which call, in events of these kinds.
@@ -245,6 +305,8 @@ fn outcome_of(body: &Body<'_>) -> Outcome {
         Some(EventKind::ExecutionReleased) => Outcome::Released,
         Some(EventKind::ExecutionBypassed) => Outcome::Bypassed,
         Some(EventKind::ExecutionIndeterminate) => Outcome::Unknown,
+        Some(EventKind::ExecutionResolved) if body.data.cause.as_deref() == Some("committed") => Outcome::Executed,
+        Some(EventKind::OrderObserved | EventKind::OrderCancelled | EventKind::OrderRefunded) => Outcome::OrderOnly,
         Some(EventKind::ExecutionValidated) => match body.data.cause.as_deref() {
             Some("committed" | "validated") => Outcome::Executed,
             Some("pending") => Outcome::Pending,
@@ -268,6 +330,9 @@ fn missing(bodies: &[&Body<'_>], outcome: Outcome, no_order: bool) -> Vec<Missin
     }
     if outcome == Outcome::Unknown {
         missing.push(Missing::Outcome);
+    }
+    if outcome == Outcome::OrderOnly {
+        missing.push(Missing::Execution);
     }
     if no_order && outcome >= Outcome::Unknown {
         missing.push(Missing::Order);
@@ -311,5 +376,6 @@ fn step(index: u64, body: &Body<'_>) -> Step {
         token_id: data.token_id.map(plain),
         trace_id: data.trace_id.map(plain),
         policy_hash: data.policy_hash.map(plain),
+        first_use: None,
     }
 }

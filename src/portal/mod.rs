@@ -26,7 +26,7 @@ use crate::model::ids::{AgentId, StoreId};
 use crate::model::reason::ReasonCode;
 use crate::reload::Reloaded;
 
-use pages::{Decisions, Login, Message, Mode, OneTimeline, Wanted};
+use pages::{Decisions, Login, Message, Mode, OneTimeline, Orders, Wanted};
 use session::Sessions;
 pub use session::Transport;
 
@@ -80,10 +80,11 @@ impl Portal {
         Self { store, keys, authority, sessions, audience }
     }
 
-    /// `/`, `/timeline/{id}`, and what they need.
+    /// `/`, `/orders`, `/timeline/{id}`, and what they need.
     pub fn router(self) -> Router {
         Router::new()
             .route("/", get(decisions))
+            .route("/orders", get(orders))
             .route("/timeline", get(find))
             .route("/timeline/{id}", get(timeline))
             .route("/login", get(async || page(&Login { refused: false })).post(login))
@@ -223,6 +224,13 @@ async fn decisions(
         wanted,
         rows: rows.iter().filter_map(Step::of).collect(),
     }))
+}
+
+/// The last judgements of orders.
+async fn orders(State(portal): State<Portal>, headers: HeaderMap) -> Result<Response, NoPage> {
+    let Visitor { viewer, key } = portal.visitor(&headers)?;
+    let judged = portal.store.ask(move |store| store.judgements(viewer.stores(), ROWS)).await?;
+    Ok(page(&Orders { signed_in: key, rows: judged.iter().filter_map(Step::of).collect() }))
 }
 
 fn modes(portal: &Portal, viewer: &Viewer) -> Vec<Mode> {

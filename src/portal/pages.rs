@@ -33,6 +33,14 @@ pub struct Decisions {
     pub rows: Vec<Step>,
 }
 
+/// The last judgements of orders.
+#[derive(Template)]
+#[template(path = "orders.html", config = "src/portal/askama.toml")]
+pub struct Orders {
+    pub signed_in: Option<AgentId>,
+    pub rows: Vec<Step>,
+}
+
 /// One execution.
 #[derive(Template)]
 #[template(path = "timeline.html", config = "src/portal/askama.toml")]

@@ -268,3 +268,25 @@ async fn every_page_keeps_its_form() {
         assert!(!outside.iter().any(|text| page.text.contains(text)), "{path}");
     }
 }
+
+#[tokio::test]
+async fn orders_are_shown_newest_first_and_only_to_whom_they_belong() {
+    let judged = |store: &str, id: &'static str, level: &'static str| {
+        let mut event = event(EventKind::OrderCorrelated, store);
+        event.data.order_id = Some(id.into());
+        event.data.level = Some(level);
+        event.data.order_confidence = Some(10_000);
+        event
+    };
+    let mut revised = judged("store-123", "1001", "contradicted");
+    revised.kind = EventKind::OrderCorrelationRevised;
+    revised.data.flags = vec!["items_differ"];
+    let events = [judged("store-123", "1001", "proven"), revised, judged("other", "2002<b>", "proven")];
+    let site = Site::over(&events, Audience::KeyHolders).await;
+    let page = site.get("/orders", "").await;
+    assert_eq!((page.status, page.header(LOCATION)), (303, "/login"));
+    let page = site.get("/orders", &site.sign_in().await).await;
+    let at = |text: &str| page.text.find(text).unwrap_or_else(|| panic!("no `{text}` in {}", page.text));
+    assert!(at("other items or quantities were ordered") < at("is this purchase: proven, 100 %"));
+    assert_eq!((page.count("2002"), page.count("<script")), (0, 0));
+}

@@ -15,3 +15,4 @@ pub mod path;
 pub mod pointer;
 pub mod preset;
 pub mod session;
+pub mod webhook;

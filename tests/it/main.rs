@@ -50,6 +50,9 @@ mod observe;
 mod once;
 /// Bodies judged twice: by us, and by an independent reader in Python.
 mod oracle;
+/// Orders that a store tells of.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod orders;
 /// Policies that change while requests come.
 #[cfg(feature = "gateway")]
 mod policy_reload;
@@ -89,3 +92,5 @@ mod tokens;
 mod validate;
 /// What other languages can check themselves against.
 mod vectors;
+/// What is read from a webhook of each platform.
+mod webhooks;

@@ -268,6 +268,12 @@ impl Spool {
         state.phase == Phase::Open && self.room(&state, Share::ThreeQuarters, longest).is_ok()
     }
 
+    /// The sequence that its next event will have.
+    #[must_use]
+    pub fn next(&self) -> u64 {
+        self.state.lock().next
+    }
+
     /// Bytes used, and the limit.
     #[must_use]
     pub fn usage(&self) -> (u64, u64) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Diff, Text};
+use super::{Diff, OrderedLine, Text};
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
 use crate::model::intent::Sha256;
 use crate::model::reason::ReasonCode;
@@ -30,6 +30,9 @@ pub struct EventData {
     /// Who commanded it: the id of an operator's key, or the command line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<Text>,
+    /// The execution or trace that the order carries in its notes. Anybody may have written it there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Text>,
     /// More about the reason: why facts were unknown, why a ledger did not answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cause: Option<Text>,
@@ -49,6 +52,9 @@ pub struct EventData {
     /// `allowed`, `denied`, `observed`, `bypassed`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<&'static str>,
+    /// Digest of the delivery that told of it: the same one is taken once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Sha256>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub diff: Vec<Diff>,
     /// `enforce` or `observe`.
@@ -73,6 +79,9 @@ pub struct EventData {
     pub level: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limit: Option<Text>,
+    /// What was ordered, where the store tells it line by line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lines: Option<Vec<OrderedLine>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<Text>,
     #[serde(skip_serializing_if = "Option::is_none")]

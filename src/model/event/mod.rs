@@ -80,5 +80,17 @@ pub struct Diff {
     pub kind: &'static str,
 }
 
+/// One line of an order. Alphabetical, as it is written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OrderedLine {
+    /// Unit prices that the store states: one, or the one without tax and the one with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prices: Vec<Text>,
+    pub quantity: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub variant_id: Option<Text>,
+}
+
 #[cfg(test)]
 mod tests;

@@ -15,11 +15,27 @@ fn written(event: &Event, sequence: u64) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
+fn difference() -> Diff {
+    Diff { actual: "3".into(), authorized: "1".into(), path: "/quantity".into(), kind: "integer" }
+}
+
+fn line() -> OrderedLine {
+    OrderedLine { prices: vec!["29.90 USD".into()], quantity: 1, variant_id: Some("mug".into()) }
+}
+
+fn signal() -> Signal {
+    Signal::new("user_agent", State::Present).known_as("GPTBot").digest_of(b"x")
+}
+
+/// A text that JSON escapes in every way.
+#[expect(clippy::unnecessary_wraps, reason = "the members are optional")]
+fn text() -> Option<Text> {
+    Some(Text::from("\u{7f}é\n\"\\"))
+}
+
 /// An event with every member that there is.
 fn full() -> Event {
-    let text = || Some(Text::from("\u{7f}é\n\"\\"));
     let hash = Sha256::of(b"x");
-    let difference = Diff { actual: "3".into(), authorized: "1".into(), path: "/quantity".into(), kind: "integer" };
     let mut event = Event::new(EventKind::ExecutionDenied, NOW, TraceId::random()).of_token(Jti::random());
     event.causation = Some(Uuid::now_v7());
     event.trace_parent = TraceParent::parse(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
@@ -29,13 +45,15 @@ fn full() -> Event {
         agent_name: text(),
         agent_signal: Some("ua"),
         by: text(),
+        carried: text(),
         cause: text(),
         channel: text(),
         checkpoint: text(),
         client_gone: true,
         count: Some(1 << 53),
         decision: Some("denied"),
-        diff: vec![difference],
+        delivery: Some(hash),
+        diff: vec![difference()],
         enforcement: Some("enforce"),
         event_type: event.data.event_type,
         expires_at: Some(NOW),
@@ -45,6 +63,7 @@ fn full() -> Event {
         intent_hash: Some(hash),
         level: Some("proven"),
         limit: text(),
+        lines: Some(vec![line()]),
         method: text(),
         observed: text(),
         of: text(),
@@ -61,7 +80,7 @@ fn full() -> Event {
         route: Some("checkout".into()),
         rule: text(),
         scope: Some(Scope::AgentExec),
-        signals: vec![Signal::new("user_agent", State::Present).known_as("GPTBot").digest_of(b"x")],
+        signals: vec![signal()],
         since: Some(NOW),
         stage: Some("gateway"),
         store_id: StoreId::parse("s").ok(),
