@@ -4,6 +4,7 @@
 
 #[cfg(feature = "control-plane")]
 pub mod api;
+pub mod audit;
 pub mod authority;
 pub mod boot;
 pub mod catalog;

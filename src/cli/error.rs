@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::audit::trust::NotATrustFile;
 use crate::authority::policies::NotTaken;
 use crate::boot::BootError;
 use crate::config::ConfigError;
@@ -73,6 +74,14 @@ pub enum CliError {
     CasesFailed { failed: usize, count: usize },
     #[error("it is not ready to start; errors: {0}")]
     NotReady(usize),
+    #[error("cannot read `{}`", .path.display())]
+    NothingToVerify { path: PathBuf, source: std::io::Error },
+    #[error("`{}` is not a file of keys: one a line, as `name+id+base64`", .path.display())]
+    NotATrustFile { path: PathBuf, source: NotATrustFile },
+    #[error("the evidence is not what it should be; failed: {0}")]
+    NotGenuine(String),
+    #[error("something that is required cannot be said: see UNKNOWN above")]
+    NotProven,
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -114,7 +123,9 @@ impl CliError {
             Self::Keys(KeystoreError::NeedsStores(_) | KeystoreError::NotASecret)
             | Self::NotAKey(_)
             | Self::NotASubject { .. } => Exit::Usage,
-            Self::NoCommand(_) => Exit::Finding,
+            Self::NothingToVerify { .. } | Self::NotATrustFile { .. } => Exit::Usage,
+            Self::NoCommand(_) | Self::NotGenuine(_) => Exit::Finding,
+            Self::NotProven => Exit::Incomplete,
             Self::Keys(_) | Self::Revocations(_) | Self::NotShared(_) | Self::Output(_) => Exit::Incomplete,
             Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
             Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,

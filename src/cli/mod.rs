@@ -4,6 +4,7 @@ pub mod agent_key;
 pub mod agents;
 pub mod check;
 pub mod error;
+pub mod evidence;
 pub mod keys;
 pub mod ledger;
 pub mod preset;
@@ -50,6 +51,8 @@ enum Verb {
     /// What was sold under authority, and what was not
     #[command(subcommand)]
     Report(report::ReportVerb),
+    /// Verify what was recorded, as an outside auditor
+    Evidence(evidence::EvidenceArgs),
     /// What the shared ledger remembers
     Ledger(ledger::LedgerArgs),
     /// Signing keys of the issuer
@@ -113,6 +116,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Token(args) => run::waiting(token::run(&args, out)),
         Verb::Timeline(args) => run::waiting(timeline::run(&args, out)),
         Verb::Report(report::ReportVerb::Coverage(args)) => run::waiting(report::coverage(&args, out)),
+        Verb::Evidence(args) => evidence::run(&args, out),
         Verb::Ledger(args) => run::waiting(ledger::run(&args, out)),
         Verb::Keys(args) => keys::run(&args, &Clock::system(), out),
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),

@@ -58,6 +58,12 @@ impl Checkpoint {
         Ok(VerifiedCheckpoint { checkpoint, note, signers })
     }
 
+    /// What a note says of a log, whoever signed it: nothing of it is verified.
+    #[must_use]
+    pub fn claimed(note: &Note) -> Option<Self> {
+        Self::parse(note.text())
+    }
+
     /// Reads exactly the printed form.
     fn parse(text: &str) -> Option<Self> {
         let mut lines = text.strip_suffix('\n')?.split('\n');

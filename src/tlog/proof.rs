@@ -67,6 +67,18 @@ impl Proof {
         self.index
     }
 
+    /// The path that it gives. What it proves, [`Inclusion::verify`] says, of a verified checkpoint.
+    #[must_use]
+    pub fn path(&self) -> &Inclusion {
+        &self.path
+    }
+
+    /// The checkpoint that it carries along, of which nothing is verified.
+    #[must_use]
+    pub fn note(&self) -> &Note {
+        &self.checkpoint
+    }
+
     /// The application's own data, which no signature covers.
     #[must_use]
     pub fn extra(&self) -> Option<&[u8]> {

@@ -16,7 +16,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (2, &["decide"]),
     (3, &["clock", "durable", "fixtures", "reload", "telemetry", "net"]),
     (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "revocation", "sessions"]),
-    (5, &["authority", "governance"]),
+    (5, &["audit", "authority", "governance"]),
     (6, &["gateway", "api", "portal", "ops"]),
     (7, &["config", "sandbox"]),
     (8, &["boot"]),
