@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::report::{Finding, Outcome, Report, Required};
 
@@ -19,12 +19,12 @@ pub const NOT_PROVEN: [&str; 5] = [
 #[must_use]
 pub fn text(name: &str, report: &Report, required: &Required) -> String {
     let mut out = String::new();
-    let said = told(&mut out, name, report, required);
+    let said = write_text(&mut out, name, report, required);
     // INVARIANT: writing to a String cannot fail.
     said.map_or_else(|_| String::new(), |()| out)
 }
 
-fn told(out: &mut String, name: &str, report: &Report, required: &Required) -> std::fmt::Result {
+fn write_text(out: &mut String, name: &str, report: &Report, required: &Required) -> std::fmt::Result {
     let kind = match report.kind {
         super::report::Kind::Log => "log",
         super::report::Kind::Bundle => "bundle",
@@ -59,10 +59,17 @@ fn line(finding: &Finding) -> String {
 }
 
 /// The report for a program.
+#[derive(Serialize)]
+pub struct Told<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(rename = "notProven")]
+    not_proven: [&'static str; 5],
+    exit: u8,
+}
+
+/// The report for a program: what [`text`] tells, with every place as a member of its own.
 #[must_use]
-pub fn json(report: &Report, required: &Required) -> Value {
-    let mut told = json!(report);
-    told["notProven"] = json!(NOT_PROVEN);
-    told["exit"] = json!(report.exit(required));
-    told
+pub fn told<'a>(report: &'a Report, required: &Required) -> Told<'a> {
+    Told { report, not_proven: NOT_PROVEN, exit: report.exit(required) }
 }

@@ -89,7 +89,7 @@ pub fn run(args: &EvidenceArgs, out: &mut dyn Write) -> Result<(), CliError> {
     };
     let required = if args.require.is_empty() { Required::Usual } else { Required::Named(args.require.clone()) };
     if args.json {
-        writeln!(out, "{}", render::json(&report, &required))?;
+        writeln!(out, "{}", serde_json::json!(render::told(&report, &required)))?;
     } else {
         out.write_all(render::text(&args.path.display().to_string(), &report, &required).as_bytes())?;
     }

@@ -28,6 +28,8 @@ mod detect;
 /// What anybody may read of the API.
 #[cfg(feature = "control-plane")]
 mod discover;
+/// What an auditor verifies, by the program and by a second reader in Python.
+mod evidence;
 /// What the merchant's end of a purchase can do, and what becomes of the token.
 #[cfg(feature = "gateway")]
 mod exchange;
