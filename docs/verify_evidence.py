@@ -59,7 +59,7 @@ class Outcome:
 
     def end(self, verdict, count, detail):
         self.verdict, self.count, self.detail = FAIL if self.failures else verdict, count, detail
-        self.findings.sort(key=lambda finding: finding.get("index", -1))
+        self.findings.sort(key=lambda finding: ("index" not in finding, finding.get("index", 0)))
         return self
 
     def told(self):

@@ -191,7 +191,8 @@ impl Outcome {
     pub fn of(check: Check, findings: Findings, verdict: Verdict, count: u64, detail: impl Into<String>) -> Self {
         let verdict = if findings.is_empty() { verdict } else { Verdict::Fail };
         let Findings { mut told, count: failures } = findings;
-        told.sort_by_key(|finding| finding.index);
+        // The most exact place comes first.
+        told.sort_by_key(|finding| (finding.index.is_none(), finding.index));
         Self { check, verdict, count, detail: detail.into(), failures, findings: told }
     }
 }
