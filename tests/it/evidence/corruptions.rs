@@ -148,7 +148,8 @@ fn every_planted_corruption_is_found_and_named_by_both() {
             keys: vec![signer(1).verifier().to_string()],
             checkpoints: if has_kept { vec![dir.path().join("kept")] } else { vec![] },
         };
-        let (ours, theirs) = (case.judged(), python.judged(&case));
+        python.ask(&case);
+        let (ours, theirs) = (case.judged(), python.answer());
         let found = failed(&ours);
         assert!(expected.iter().any(|check| found.contains_key(*check)), "{nth}: {what}: {ours:#}");
         assert!(found.values().all(|place| place != &serde_json::json!({}) || kind == 8), "{nth}: {what}: {found:?}");

@@ -54,8 +54,18 @@ impl Python {
     }
 
     pub fn judged(&mut self, case: &Case) -> Value {
+        self.ask(case);
+        self.answer()
+    }
+
+    /// Asks, so that it judges while others do.
+    pub fn ask(&mut self, case: &Case) {
         let line = json!({"path": case.path, "keys": case.keys, "checkpoints": case.checkpoints});
         writeln!(self.0.stdin.as_mut().unwrap(), "{line}").unwrap();
+    }
+
+    /// What it makes of the case that it was asked.
+    pub fn answer(&mut self) -> Value {
         let mut told = String::new();
         let stdout = self.0.stdout.as_mut().unwrap();
         // One line is all that is there: it answers before it is asked again.
