@@ -56,7 +56,7 @@ fn main() {
     let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
     let followed = vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
     let started = Instant::now();
-    let follower = Follower::start(writer, followed, Clock::system(), metrics).unwrap();
+    let follower = Follower::start(writer, followed, None, Clock::system(), metrics).unwrap();
     let mut seen = (0, started);
     while seen.0 < events {
         std::thread::sleep(std::time::Duration::from_millis(5));

@@ -107,8 +107,8 @@ pub(super) fn key_of(keys: &Reloaded<ApiKeys>, headers: &HeaderMap) -> Result<Ar
 }
 
 /// Who asks. Keys that see no evidence are 403.
-fn viewer(api: &EvidenceApi, headers: &HeaderMap) -> Result<Viewer, NoEvidence> {
-    let key = key_of(&api.keys, headers)?;
+pub(super) fn viewer_of(keys: &Reloaded<ApiKeys>, headers: &HeaderMap) -> Result<Viewer, NoEvidence> {
+    let key = key_of(keys, headers)?;
     Viewer::of(&key).ok_or_else(|| Fault::Forbidden.into())
 }
 
@@ -222,7 +222,7 @@ async fn events(
     headers: HeaderMap,
     asked: Result<Query<Asked>, QueryRejection>,
 ) -> Result<Response, NoEvidence> {
-    let viewer = viewer(&api, &headers)?;
+    let viewer = viewer_of(&api.keys, &headers)?;
     let Query(asked) = asked.map_err(|rejection| malformed("query", rejection.body_text()))?;
     let wanted = Wanted::check(asked, &viewer)?;
     let (cursor, limit) = (wanted.cursor, wanted.limit);
@@ -243,7 +243,7 @@ async fn timeline(
     headers: HeaderMap,
     Path(id): Path<String>,
 ) -> Result<Response, NoEvidence> {
-    let viewer = viewer(&api, &headers)?;
+    let viewer = viewer_of(&api.keys, &headers)?;
     if id.len() > ID_MAX {
         return Err(malformed("id", "longer than any id"));
     }

@@ -10,6 +10,7 @@ mod discover;
 mod edge;
 pub mod evidence;
 mod introspect;
+pub mod log;
 mod members;
 mod observe;
 pub mod openapi;

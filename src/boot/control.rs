@@ -8,12 +8,12 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
+use crate::api::log::{LogApi, log_router};
 use crate::api::orders::{Hook, OrdersApi, orders_router};
 use crate::api::{self, Api, Beside};
 use crate::authority::Authority;
 use crate::clock::Clock;
 use crate::config::{Config, HookConfig, TlsFiles};
-use crate::evidence::{Consumed, Followed, Follower, KEPT, Store, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::ApiKeys;
 use crate::keystore::signing::SigningStore;
@@ -22,7 +22,8 @@ use crate::quota::allowance::Allowances;
 use crate::reload::{self, Reloaded};
 use crate::token::keys::KeyRing;
 
-use super::base::{Base, Keys, local, make_dir, spool_dir};
+use super::base::{Base, Keys, local};
+use super::lane::Lane;
 use super::ledger::Opened;
 use super::listen::{BootError, listen};
 use super::run::{Address, Running, Tasks, until};
@@ -44,14 +45,14 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
     };
     let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(config, &authority, config.ledger.redis.is_some()).await?;
-    let (address, follower) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
+    let (address, lane) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
     let Base { tasks, evidence, .. } = base;
     Ok(Running {
         addresses: vec![address, ops_address],
         ops,
         tasks,
         evidence,
-        follower: Some(follower),
+        lane: Some(lane),
         shipping: None,
         data: config.data.clone(),
         scratch: None,
@@ -64,25 +65,32 @@ pub(super) async fn start(
     authority: &Arc<Authority>,
     base: &mut Base,
     audience: portal::Audience,
-) -> Result<(Address, Follower), BootError> {
+) -> Result<(Address, Lane), BootError> {
     let keys = api_keys(config, &mut base.tasks)?;
     let allowances = Arc::new(Allowances::open(&config.data)?);
-    let (store, follower) = evidence_store(config, base)?;
+    let (lane, kept) = Lane::start(config, base)?;
+    let store = kept.store.clone();
     let listener = listen("API and portal", "--api-listen", config.api.listen).await?;
     let address = local(&listener, "api", config.api.listen, config.api.tls.is_some());
-    let api = Arc::new(Api::new(authority.clone(), keys.clone(), allowances.clone(), Box::new(Beside::default)));
+    let log = kept.look();
+    let beside = Box::new(move || Beside { log: log(), ..Beside::default() });
+    let api = Arc::new(Api::new(authority.clone(), keys.clone(), allowances.clone(), beside));
     let transport = if config.api.tls.is_some() { portal::Transport::Tls } else { portal::Transport::Plain };
     let portal = Portal::new(store.clone(), keys.clone(), authority.clone(), audience, transport);
     let router = api::router(api.clone())
         .merge(api::evidence::evidence_router(api::evidence::EvidenceApi { store: store.clone(), keys: keys.clone() }))
-        .merge(api::streams::streams_router(api::streams::StreamsApi { inbox: follower.inbox(), keys }))
+        .merge(api::streams::streams_router(api::streams::StreamsApi {
+            inbox: lane.follower.inbox(),
+            keys: keys.clone(),
+        }))
+        .merge(log_router(LogApi::new(&kept.store, &kept.place, authority, keys)))
         .merge(orders_router(OrdersApi::new(api.clone(), store.clone(), hooks(config))))
         .merge(portal.router());
     let router = api::closed(router, api);
     save_allowances(allowances, &mut base.tasks);
     super::reconcile::accompany(config, base, store)?;
     accept(listener, router, config.api.tls.as_ref(), &mut base.tasks)?;
-    Ok((address, follower))
+    Ok((address, lane))
 }
 
 /// How stores tell of their orders, as the configuration says.
@@ -123,18 +131,6 @@ fn api_keys(config: &Config, tasks: &mut Tasks) -> Result<Arc<Reloaded<ApiKeys>>
         Err(error) => tracing::error!(%error, "API keys not taken, those before stay"),
     }));
     Ok(keys)
-}
-
-/// The store, filled from this process's spool and from those of gateways on this host. It has a
-/// directory of its own: whoever watches the data directory is not woken by every event.
-fn evidence_store(config: &Config, base: &Base) -> Result<(Arc<Store>, Follower), BootError> {
-    let dir = config.data.join("evidence");
-    make_dir(&dir)?;
-    let (store, writer) = store::open(&dir.join("evidence.db"))?;
-    let spools = std::iter::once(spool_dir(config)).chain(config.evidence.spools.clone());
-    let spools = spools.map(|dir| Followed { dir, consumed: Consumed::ReleasedAfter(KEPT) }).collect();
-    let follower = Follower::start(writer, spools, base.clock.clone(), base.metrics.clone());
-    Ok((Arc::new(store), follower.map_err(BootError::Thread)?))
 }
 
 /// Month counts survive a restart: saved every second, and at the end.

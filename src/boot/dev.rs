@@ -66,11 +66,11 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(&config, &authority, true).await?;
     let gateway_address = start_gateway(&config, &authority, &mut base).await?;
-    let (api_address, follower) =
+    let (api_address, lane) =
         super::control::start(&config, &authority, &mut base, crate::portal::Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
     let Base { tasks, evidence, .. } = base;
-    Ok(Running { addresses, ops, tasks, evidence, follower: Some(follower), shipping: None, data, scratch })
+    Ok(Running { addresses, ops, tasks, evidence, lane: Some(lane), shipping: None, data, scratch })
 }
 
 /// Policy, keys and demo keys, where there are none yet.

@@ -5,6 +5,8 @@ mod base;
 mod control;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 mod dev;
+#[cfg(feature = "control-plane")]
+mod lane;
 mod ledger;
 mod listen;
 #[cfg(feature = "control-plane")]

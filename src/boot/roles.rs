@@ -46,7 +46,7 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
         tasks,
         evidence,
         #[cfg(feature = "control-plane")]
-        follower: None,
+        lane: None,
         shipping,
         data: config.data.clone(),
         scratch: None,

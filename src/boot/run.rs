@@ -41,9 +41,9 @@ pub struct Running {
     pub(super) ops: Ops,
     pub(super) tasks: Tasks,
     pub(super) evidence: Arc<Spool>,
-    /// Fills the evidence store, in a process that has one.
+    /// Fills and seals the evidence store, in a process that has one.
     #[cfg(feature = "control-plane")]
-    pub(super) follower: Option<crate::evidence::Follower>,
+    pub(super) lane: Option<super::lane::Lane>,
     /// Carries the events to a control plane on another host.
     pub(super) shipping: Option<Shipping>,
     /// Where the process keeps its files.
@@ -79,8 +79,8 @@ impl Running {
             shipping.stop().await;
         }
         #[cfg(feature = "control-plane")]
-        if let Some(follower) = self.follower {
-            let _ = tokio::task::spawn_blocking(|| follower.stop()).await;
+        if let Some(lane) = self.lane {
+            let _ = tokio::task::spawn_blocking(|| lane.stop()).await;
         }
         if let Some(dir) = &self.scratch {
             let _ = std::fs::remove_dir_all(dir);

@@ -10,6 +10,7 @@ use crate::model::document::{At, Problem};
 use crate::model::ids::StoreId;
 use crate::protocol::preset::{Preset, texts};
 use crate::telemetry::logging::LogFormat;
+use crate::tlog::key::KeyName;
 
 use super::detect::{DetectDoc, networks};
 use super::ledger::LedgerDoc;
@@ -127,6 +128,9 @@ struct EvidenceDoc {
     spool_limit: Option<At<i64>>,
     /// Spool directories of gateways on this host, read by `permyx serve`.
     spools: Vec<String>,
+    /// What the signed logs of `permyx serve` are called, without the year (`shop.example/permyx`); default
+    /// `localhost/permyx`. Auditors pin keys under this name: choose it once.
+    log_name: Option<At<String>>,
     ship: Option<ShipDoc>,
 }
 
@@ -138,6 +142,16 @@ struct ShipDoc {
     url: At<String>,
     /// File that holds an API key of role `gateway`.
     key_file: String,
+}
+
+/// A name that may stand in a signed note.
+fn log_name(name: Option<&At<String>>, found: Found<'_>) -> String {
+    if let Some(name) = name
+        && let Err(error) = KeyName::parse(&format!("{}/2026", **name))
+    {
+        found.push(name.problem(format!("`log_name` {error}"), "write it like `shop.example/permyx`"));
+    }
+    name.map_or_else(|| "localhost/permyx".to_owned(), |name| (**name).clone())
 }
 
 impl ShipDoc {
@@ -210,6 +224,7 @@ impl ConfigDoc {
                 class: self.evidence.class.into(),
                 spool_limit: number(self.evidence.spool_limit.as_ref(), 4 << 30, 1 << 20..=1 << 44, found) as u64,
                 spools: self.evidence.spools.iter().map(|dir| base.join(dir)).collect(),
+                log_name: log_name(self.evidence.log_name.as_ref(), found),
                 ship: self.evidence.ship.map(|ship| ship.compile(base, found)),
             },
             detect: self.detect.compile(base, found),

@@ -91,6 +91,8 @@ pub struct EvidenceConfig {
     pub spool_limit: u64,
     /// Spool directories of gateways on this host, read by `permyx serve`.
     pub spools: Vec<PathBuf>,
+    /// What the signed logs are called; a year's log has the year behind it.
+    pub log_name: String,
     /// The control plane on another host that gets a gateway's events.
     pub ship: Option<ShipConfig>,
 }

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::identity;
 use super::intake::{Inbox, Waiting};
+use super::seal::Closer;
 use super::store::{Hole, StoreError, Stream, Writer};
 use super::stored::Body;
 use super::tail::{Place, Read, Tail};
@@ -30,6 +31,8 @@ const PAUSE: Duration = Duration::from_millis(5);
 const BACK_OFF: Duration = Duration::from_millis(500);
 /// How long the last events may take when the follower is stopped.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+/// How long the log of the old year may take to be sealed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 /// Idle rounds after which it is checked that a directory is still the same one.
 const RECOGNISE_EVERY: u32 = 200;
 
@@ -57,12 +60,19 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Starts to follow these spools.
-    pub fn start(writer: Writer, spools: Vec<Followed>, clock: Clock, metrics: Arc<Metrics>) -> io::Result<Self> {
+    /// Starts to follow these spools. With a `closer`, events go into the log of the year in which
+    /// they come.
+    pub fn start(
+        writer: Writer,
+        spools: Vec<Followed>,
+        closer: Option<Closer>,
+        clock: Clock,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let sources = spools.into_iter().map(Source::new).collect();
         let (inbox, deliveries) = Inbox::new();
-        let work = Work { writer, sources, deliveries, clock, metrics };
+        let work = Work { writer, sources, deliveries, closer, year: None, clock, metrics };
         let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn({
             let stop = Arc::clone(&stop);
             move || work.run(&stop)
@@ -91,6 +101,9 @@ struct Work {
     writer: Writer,
     sources: Vec<Source>,
     deliveries: mpsc::Receiver<Waiting>,
+    closer: Option<Closer>,
+    /// The year whose log events go into.
+    year: Option<u16>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -124,8 +137,32 @@ impl Work {
         }
     }
 
+    /// Begins the log of a new year, once that of the old one is sealed to its end.
+    fn turn_the_year(&mut self, now: Timestamp) -> Result<(), StoreError> {
+        let Some(closer) = &self.closer else { return Ok(()) };
+        // A clock that was set back does not bring an old log back.
+        if self.year.is_some_and(|year| year >= now.year()) {
+            return Ok(());
+        }
+        let current = self.writer.current_log()?;
+        self.year = match current {
+            None => Some(self.writer.begin_log(now.year(), None, now)?.year),
+            Some(log) if log.year >= now.year() => Some(log.year),
+            Some(log) => {
+                let last = closer.close(log, CLOSE_WITHIN).ok_or(StoreError::NotClosed)?;
+                tracing::info!(year = now.year(), "the log of a new year begins");
+                Some(self.writer.begin_log(now.year(), Some(last.into()), now)?.year)
+            }
+        };
+        Ok(())
+    }
+
     fn round(&mut self) -> Found {
-        let Self { writer, sources, deliveries, clock, metrics } = self;
+        if let Err(error) = self.turn_the_year(self.clock.now()) {
+            tracing::error!(%error, "no log for the events of this year; they wait in the spools");
+            return Found::Failure;
+        }
+        let Self { writer, sources, deliveries, clock, metrics, .. } = self;
         let now = clock.now();
         let delivered = deliveries.try_recv().map(|waiting| waiting.take(writer, metrics, now)).is_ok();
         let found = sources.iter_mut().map(|source| source.round(writer, metrics, now)).max();

@@ -26,10 +26,14 @@ mod orders;
 #[cfg(feature = "control-plane")]
 mod query;
 #[cfg(feature = "control-plane")]
+mod seal;
+#[cfg(feature = "control-plane")]
 pub mod store;
 mod tail;
 #[cfg(feature = "control-plane")]
 mod take;
+#[cfg(feature = "control-plane")]
+mod years;
 
 #[cfg(test)]
 #[cfg(feature = "control-plane")]
@@ -48,9 +52,13 @@ pub use intake::{Delivery, Inbox, NotTaken};
 pub use orders::Clues;
 #[cfg(feature = "control-plane")]
 pub use query::{Filter, Joined, LIMIT_MAX};
+#[cfg(feature = "control-plane")]
+pub use seal::{Closer, LogPlace, Sealer};
 pub use ship::{ControlPlane, RECORDS, Receiver, Refused, WENT_BACK, ship};
 pub use spool::{Caller, Class, Foldable, Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Producer, Store, StoreError};
 pub use stored::{Body, Data, Difference, LineSeen, SignalSeen, StoredEvent};
 pub use unsettled::{KEPT, NOT_IN_LEDGER, Unsettled, unsettled};
+#[cfg(feature = "control-plane")]
+pub use years::YearLog;

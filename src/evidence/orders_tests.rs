@@ -43,7 +43,7 @@ fn filled(dir: &Path, events: &[Event]) -> (Store, Spool) {
     }
     let (store, writer): (Store, Writer) = store::open(&dir.join("evidence.db")).unwrap();
     let followed = vec![Followed { dir: place, consumed: Consumed::Kept }];
-    Follower::start(writer, followed, clock, metrics).unwrap().stop();
+    Follower::start(writer, followed, None, clock, metrics).unwrap().stop();
     (store, spool)
 }
 
@@ -110,7 +110,7 @@ fn a_store_of_the_first_schema_is_brought_forward_with_what_it_holds() {
     spool.close().unwrap();
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(
-        "DROP TABLE refs; DROP TABLE sightings; DROP INDEX events_order_time;
+        "DROP TABLE refs; DROP TABLE sightings; DROP INDEX events_order_time; DROP TABLE logs;
          ALTER TABLE streams DROP COLUMN producer; ALTER TABLE streams DROP COLUMN source;
          ALTER TABLE streams DROP COLUMN last_leaf; PRAGMA user_version = 1",
     )

@@ -85,6 +85,16 @@ impl Store {
         })
     }
 
+    /// One event, by its id or its index.
+    pub fn event(&self, id: &str, visible: Option<&[StoreId]>) -> Result<Option<StoredEvent>, StoreError> {
+        let mut wanted = Conditions::of(&Filter { visible, ..Filter::default() });
+        match id.parse::<i64>() {
+            Ok(index) => wanted.add("idx = ?", index),
+            Err(_) => wanted.add("id = ?", id.to_owned()),
+        }
+        Ok(self.select(&wanted, "idx ASC", 1)?.pop())
+    }
+
     /// How many events the log holds.
     pub fn size(&self) -> Result<u64, StoreError> {
         let newest = "SELECT coalesce(max(idx), 0) FROM events";

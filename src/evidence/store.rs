@@ -14,7 +14,8 @@ use crate::model::ids::AgentId;
 use crate::model::intent::Sha256;
 
 /// What makes the store, version by version: a new one takes all steps, an older one the rest.
-const STEPS: [&str; 3] = [include_str!("schema.sql"), orders::SCHEMA, include_str!("schema_streams.sql")];
+const STEPS: [&str; 4] =
+    [include_str!("schema.sql"), orders::SCHEMA, include_str!("schema_streams.sql"), include_str!("schema_logs.sql")];
 const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
@@ -32,6 +33,8 @@ pub enum StoreError {
     Newer { path: PathBuf, found: i64 },
     #[error("another process writes to this evidence store")]
     SecondWriter,
+    #[error("the log of the old year could not be sealed")]
+    NotClosed,
     #[error("the stream belongs to the key {0}")]
     Foreign(AgentId),
     #[error("too many queries of the evidence store at once")]

@@ -73,7 +73,7 @@ impl Setting {
 
     fn start(&self, writer: Writer, spools: &[&str], consumed: Consumed) -> Follower {
         let spools = spools.iter().map(|name| Followed { dir: self.spool(name), consumed }).collect();
-        Follower::start(writer, spools, Clock::manual(NOW), Arc::clone(&self.metrics)).unwrap()
+        Follower::start(writer, spools, None, Clock::manual(NOW), Arc::clone(&self.metrics)).unwrap()
     }
 
     fn gaps(&self, cause: &str) -> u64 {

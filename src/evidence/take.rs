@@ -170,19 +170,27 @@ fn insert_event(
 
 /// Tells of holes in the log itself.
 fn tell(transaction: &Transaction<'_>, of: &Stream, holes: &[Hole], now: Timestamp) -> rusqlite::Result<()> {
-    if holes.is_empty() {
-        return Ok(());
-    }
-    let mut own = own_stream(transaction)?;
-    let mut records = Vec::with_capacity(holes.len());
-    let source = own.source.clone().unwrap_or_default();
-    let mut previous = own.last.unwrap_or_else(|| Link::first(&source, now).previous);
-    for (sequence, hole) in (own.next..).zip(holes) {
+    let gap = |hole: &Hole| {
         let mut event = Event::new(EventKind::EvidenceGap, now, TraceId::random());
         event.data.cause = Some(hole.cause.as_str().into());
         event.data.of = of.source.clone().map(Into::into);
         event.data.from_sequence = Some(hole.from);
         event.data.to_sequence = Some(hole.to);
+        event
+    };
+    tell_own(transaction, &holes.iter().map(gap).collect::<Vec<_>>(), now)
+}
+
+/// Adds events of the store's own, behind all others.
+pub(super) fn tell_own(transaction: &Transaction<'_>, events: &[Event], now: Timestamp) -> rusqlite::Result<()> {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut own = own_stream(transaction)?;
+    let mut records = Vec::with_capacity(events.len());
+    let source = own.source.clone().unwrap_or_default();
+    let mut previous = own.last.unwrap_or_else(|| Link::first(&source, now).previous);
+    for (sequence, event) in (own.next..).zip(events) {
         let mut body = Vec::new();
         event.write_json(&mut body, Link { source: &source, sequence, previous, recorded: now });
         previous = Sha256::of_leaf(&body);

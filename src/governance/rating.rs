@@ -158,7 +158,7 @@ fn level(known: &Known) -> Level {
 }
 
 /// A signature of an agent on the request.
-const SIGNATURE: &str = "agent_signature";
+const SIGNATURE: &str = "signature_agent";
 
 fn signals(known: &Known) -> Vec<Signal> {
     let found = |is: bool| if is { State::Verified } else { State::Absent };

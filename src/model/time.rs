@@ -33,6 +33,12 @@ impl Timestamp {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))
     }
 
+    /// The year, UTC.
+    #[must_use]
+    pub fn year(self) -> u16 {
+        self.to_string().get(..4).and_then(|year| year.parse().ok()).unwrap_or(0)
+    }
+
     /// Milliseconds from `earlier` to `self`; negative when `earlier` is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
@@ -83,5 +89,7 @@ mod tests {
         assert_eq!(at.to_string(), "2026-11-18T11:06:40.123Z");
         assert_eq!(Timestamp::parse(&at.to_string()), Some(at));
         assert_eq!(Timestamp::of_seconds(0).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!((at.year(), Timestamp::of_millis(1_798_761_599_999).year()), (2026, 2026));
+        assert_eq!(Timestamp::of_millis(1_798_761_600_000).year(), 2027);
     }
 }

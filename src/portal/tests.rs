@@ -59,7 +59,7 @@ impl Site {
         let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
         let followed =
             vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
-        Follower::start(writer, followed, clock.clone(), metrics.clone()).unwrap().stop();
+        Follower::start(writer, followed, None, clock.clone(), metrics.clone()).unwrap().stop();
         let policies = dir.path().join("policies");
         std::fs::create_dir(&policies).unwrap();
         std::fs::write(policies.join("store-123.toml"), POLICY).unwrap();

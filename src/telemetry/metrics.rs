@@ -53,6 +53,14 @@ pub struct Metrics {
     pub evidence_shipping: IntGauge,
     pub evidence_gaps: IntCounterVec,
     pub evidence_commit: Histogram,
+    /// Time to sign a checkpoint with all that it names on the disk.
+    pub evidence_publish: Histogram,
+    /// Events in the signed log of this year.
+    pub evidence_log_size: IntGauge,
+    /// 0 while the log cannot be continued.
+    pub evidence_log_ok: IntGauge,
+    /// 0 unless the last verification of the signed log held.
+    pub evidence_log_verified: IntGauge,
     pub api_requests: IntCounterVec,
     pub api_rate_limited: IntCounterVec,
     pub in_flight: IntGaugeVec,
@@ -169,6 +177,10 @@ impl Metrics {
             )?,
             evidence_shipping: gauge(r, "evidence_shipping_ok", "Whether the control plane takes this spool's events")?,
             evidence_gaps: counters(r, "evidence_gap_events_total", "Declared gaps; must stay 0", &["cause"])?,
+            evidence_publish: histogram(r, "evidence_publish_duration_seconds", "Time to publish a checkpoint")?,
+            evidence_log_size: gauge(r, "evidence_log_leaves", "Events in the signed log of this year")?,
+            evidence_log_verified: gauge(r, "evidence_log_verified", "Whether the signed log verifies")?,
+            evidence_log_ok: gauge(r, "evidence_log_ok", "Whether the signed log is continued")?,
             evidence_commit: histogram(r, "evidence_commit_duration_seconds", "Time to commit a batch to the store")?,
             api_requests: counters(
                 r,

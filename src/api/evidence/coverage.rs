@@ -6,7 +6,7 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::{EvidenceApi, NoEvidence, answer_in_form, checked, malformed, viewer};
+use super::{EvidenceApi, NoEvidence, answer_in_form, checked, malformed, viewer_of};
 use crate::evidence::{Filter, LIMIT_MAX};
 use crate::governance::coverage::{Accounts, EVENTS_MAX};
 use crate::model::ids::StoreId;
@@ -26,7 +26,7 @@ pub(super) async fn coverage(
     headers: HeaderMap,
     asked: Result<Query<Period>, QueryRejection>,
 ) -> Result<Response, NoEvidence> {
-    let viewer = viewer(&api, &headers)?;
+    let viewer = viewer_of(&api.keys, &headers)?;
     let Query(asked) = asked.map_err(|rejection| malformed("query", rejection.body_text()))?;
     let store = checked(asked.store, "store", "not the id of a store", |text| StoreId::parse(text).ok())?;
     if store.as_ref().is_some_and(|store| !viewer.sees(store)) {

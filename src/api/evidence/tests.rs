@@ -51,7 +51,7 @@ impl Api {
         let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
         let followed =
             vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
-        Follower::start(writer, followed, Clock::manual(NOW), metrics).unwrap().stop();
+        Follower::start(writer, followed, None, Clock::manual(NOW), metrics).unwrap().stop();
         let keys = ApiKeyStore::of(dir.path());
         for (secret, role) in [(AGENT, Role::Agent), (MERCHANT, Role::Merchant), (AUDITOR, Role::Auditor)] {
             let stores =

@@ -205,9 +205,9 @@ impl Execution {
 /// Who the caller seemed to be.
 fn caller(body: &Body<'_>) -> Option<Signal> {
     let data = &body.data;
-    let signed = data.signals.iter().any(|signal| signal.name == "agent_signature" && signal.state == "verified");
+    let signed = data.signals.iter().any(|signal| signal.name == "signature_agent" && signal.state == "verified");
     if signed {
-        return Some(Signal::new("agent_signature", State::Verified));
+        return Some(Signal::new("signature_agent", State::Verified));
     }
     let name = data.agent_name.clone().filter(|_| data.agent_signal == Some("ua"))?;
     Some(Signal::new("user_agent", State::Present).known_as(name))

@@ -81,7 +81,7 @@ fn the_table() {
             k.signals.push(channel(State::Verified))
         }),
         (Level::Indicated, |k| k.signals.push(channel(State::Verified))),
-        (Level::Indicated, |k| k.signals.push(Signal::new("agent_signature", State::Verified))),
+        (Level::Indicated, |k| k.signals.push(Signal::new("signature_agent", State::Verified))),
         (Level::Weak, |k| k.signals.push(channel(State::Present))),
         (Level::Weak, |k| k.signals.push(Signal::new("referrer", State::Present).known_as("claude"))),
         (Level::Weak, |k| k.sighted = true),
@@ -131,7 +131,7 @@ prop_compose! {
     ) -> Known {
         let [used, carried, answered, referred, above, of_another_order, sighted] = flags;
         let [items, price, currency] = agreements;
-        let names = ["sales_channel", "referrer", "agent_signature"];
+        let names = ["sales_channel", "referrer", "signature_agent"];
         let all = [State::Verified, State::Present, State::Absent, State::Malformed, State::FeatureOff];
         let signals = states.into_iter().map(|(n, s)| Signal::new(names[n], all[s]).known_as("chatgpt")).collect();
         Known { used, carried, answered, referred, items, price, currency, above, of_another_order, sighted, signals }

@@ -6,4 +6,6 @@ mod corruptions;
 mod judges;
 mod page;
 mod pmx;
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod sealed;
 mod vectors;

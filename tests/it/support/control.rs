@@ -57,6 +57,10 @@ impl Control {
         &self.dir
     }
 
+    pub fn log(&self) -> String {
+        self.program.as_ref().map(Program::log).unwrap_or_default()
+    }
+
     pub fn start_again(&mut self) {
         self.program = Some(Program::start(self.dir.path(), &["serve", "--config", "permyx.toml"]));
     }
