@@ -60,7 +60,7 @@ impl Tail {
         Self { dir, next, segment: None, found: 0, buffer: Vec::new(), kept }
     }
 
-    #[must_use]
+    #[cfg(feature = "control-plane")]
     pub fn dir(&self) -> &Path {
         &self.dir
     }

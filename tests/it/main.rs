@@ -33,6 +33,9 @@ mod evidence;
 /// What the merchant's end of a purchase can do, and what becomes of the token.
 #[cfg(feature = "gateway")]
 mod exchange;
+/// Floods of what is refused, against a small spool.
+#[cfg(feature = "gateway")]
+mod flood;
 /// The promises of the gate, seen from both sides of it.
 #[cfg(feature = "gateway")]
 mod gate;
