@@ -1,13 +1,23 @@
 //! Events of a gateway on another host: they arrive once each, whoever is killed in between, and nobody
 //! speaks for somebody else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::time::Duration;
 
+use permyx::audit::report::Required;
+use permyx::audit::source::Directory;
+use permyx::audit::trust::Trust;
+use permyx::audit::verify_log;
+use permyx::tlog::key::VerifierKey;
 use serde_json::Value;
 
 use crate::support::control::Control;
 use crate::support::gateway::{Gateway, Guard, MUG, Start, kind};
+use crate::support::http::{Answer, Connection, request};
 use crate::support::shop::Shop;
+use crate::support::{PATIENCE, told};
 
 /// A gateway that delivers to a control plane, before a shop.
 struct Stand {
@@ -74,6 +84,93 @@ fn what_a_gateway_elsewhere_decides_arrives_once_whoever_is_killed() {
     let gaps: Vec<_> =
         events.iter().filter(|event| kind(event) == "evidence.gap").map(|gap| &gap["data"]["cause"]).collect();
     assert!(!gaps.is_empty() && gaps.iter().all(|cause| *cause == "unclean_shutdown"), "{gaps:?}");
+}
+
+/// How many kills; `PERMYX_KILLS=200` for the long form.
+fn kills() -> u64 {
+    told("PERMYX_KILLS").map_or(6, |kills| kills.parse().unwrap())
+}
+
+/// The log of the control plane verifies, with its own keys, as an auditor would do it.
+#[track_caller]
+fn assert_verifies(control: &Control) {
+    let answer = control.get("/log/keys").text();
+    let keys: Vec<_> = answer.lines().map(|line| VerifierKey::parse(line).unwrap()).collect();
+    let Some(year) = keys.last().and_then(|key| key.name().as_str().rsplit('/').next().map(str::to_owned)) else {
+        return;
+    };
+    let root = control.dir().path().join("data/log").join(year);
+    let report = verify_log(&Directory(root), &Trust::new(keys), &[], &mut |_, _| ());
+    // What is still on its way is not wrong; what is wrong is FAIL.
+    assert_ne!(report.exit(&Required::Usual), 1, "{report:#?}");
+}
+
+#[test]
+fn nothing_that_was_answered_is_lost_whoever_is_killed_under_load() {
+    let mut stand = Stand::start();
+    let mut answered = BTreeSet::new();
+    let mut random = chance();
+    for _ in 0..kills() {
+        let (gateway, traces) = (&stand.gateway, Mutex::new(Vec::new()));
+        let victim_is_gateway = random().is_multiple_of(2);
+        let pause = Duration::from_millis(random() % 200);
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    for _ in 0..40 {
+                        let request = request("POST", "/checkout", &[&carried(gateway)], MUG);
+                        let Some(answer) = tried(gateway.address(), &request) else { return };
+                        if answer.status == 200 {
+                            traces.lock().unwrap().push(answer.header("permyx-trace").unwrap().to_owned());
+                        }
+                    }
+                });
+            }
+            std::thread::park_timeout(pause);
+            if victim_is_gateway { gateway.kill() } else { stand.control.kill() }
+        });
+        answered.extend(traces.into_inner().unwrap());
+        if victim_is_gateway {
+            stand.gateway.restart()
+        } else {
+            stand.control.start_again()
+        }
+        assert_verifies(&stand.control);
+    }
+    let is_settled = |event: &&Value| kind(event) == "execution.validated";
+    let all = |events: &[Value]| {
+        let told: BTreeSet<_> =
+            events.iter().filter(is_settled).map(|event| event["data"]["traceId"].as_str().unwrap()).collect();
+        answered.iter().all(|trace| told.contains(trace.as_str()))
+    };
+    let events = stand.control.wait_for("what was answered", all);
+    assert!(answered.len() as u64 > kills(), "{} answers", answered.len());
+    assert_whole(&events);
+    assert_verifies(&stand.control);
+    println!("{} kills, {} answered purchases, {} events", kills(), answered.len(), events.len());
+}
+
+/// The answer of a gateway that may be killed meanwhile.
+fn tried(address: SocketAddr, request: &[u8]) -> Option<Answer> {
+    let mut connection = Connection::try_open(address, PATIENCE).ok()?;
+    connection.send(request);
+    connection.answer_to("POST").ok()?
+}
+
+/// The header of a new token.
+fn carried(gateway: &Gateway) -> String {
+    format!("Permyx-Execution-Token: {}", gateway.token("shop"))
+}
+
+/// Numbers by chance, of this run.
+fn chance() -> impl FnMut() -> u64 {
+    let mut state = u64::from(std::process::id()) ^ 0x9E37_79B9_7F4A_7C15;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state >> 16
+    }
 }
 
 #[test]
