@@ -540,15 +540,40 @@ def tile_name(kind, index, width):
     return f"tile/{kind}/{'/'.join(groups)}" + ("" if width == 256 else f".p/{width}")
 
 
+def read_edge(path):
+    """The checkpoint and the partial tiles that it names. A log may be published while it is read: then what it
+    named before is gone, and a newer one is read."""
+    for _ in range(5):
+        edge = {"checkpoint": read_file(os.path.join(path, "checkpoint"), NOTE_MAX)}
+        lines = edge["checkpoint"].split(b"\n")
+        size = int(lines[1]) if len(lines) > 1 and lines[1].isdigit() and len(lines[1]) < 20 else 0
+        kinds = [("entries", size, 255 * 65537)] + [(level, size >> 8 * level, 255 * 32) for level in range(8)]
+        gone = False
+        for kind, count, limit in kinds:
+            if count % 256:
+                name = tile_name(kind, count // 256, count % 256)
+                try:
+                    edge[name] = read_file(os.path.join(path, name), limit)
+                except (FileNotFoundError, NotADirectoryError):
+                    gone = True
+                except OSError:
+                    pass  # Told where it is needed.
+        if not gone:
+            break
+    return edge
+
+
 class Log:
-    def __init__(self, path, size, outcome):
-        self.path, self.size, self.outcome, self.done, self.peaks, self.roots = path, size, outcome, 0, [], {}
-        self.above = {}
+    def __init__(self, path, edge, size, outcome):
+        self.path, self.edge, self.size, self.outcome = path, edge, size, outcome
+        self.done, self.peaks, self.roots, self.above = 0, [], {}, {}
 
     def tile(self, kind, index, width, limit):
         """The name, the width and the bytes of a tile: a full one where the log has grown since."""
         for has in dict.fromkeys((width, 256)):
             name = tile_name(kind, index, has)
+            if name in self.edge:
+                return name, has, self.edge[name]
             try:
                 return name, has, read_file(os.path.join(self.path, name), limit)
             except (FileNotFoundError, NotADirectoryError):
@@ -616,9 +641,10 @@ class Log:
 
 def verify_log(path, keys, kept):
     signature, tree, events = Outcome("signature"), Outcome("tree"), Events("whole", None, "whole")
-    checkpoint, verified = None, False
+    checkpoint, verified, edge = None, False, {}
     try:
-        checkpoint, verified = open_checkpoint(read_file(os.path.join(path, "checkpoint"), NOTE_MAX), keys, signature)
+        edge = read_edge(path)
+        checkpoint, verified = open_checkpoint(edge["checkpoint"], keys, signature)
     except OSError as error:
         signature.wrong(f"it cannot be read: {error}", file="checkpoint")
         signature.end(FAIL, 0, "there is no checkpoint")
@@ -626,7 +652,7 @@ def verify_log(path, keys, kept):
     if checkpoint is None:
         outcomes = [signature, tree.end(UNKNOWN, 0, "there is no checkpoint"), known.end(False), *events.end(False)]
         return report("log", None, 0, outcomes)
-    log = Log(path, checkpoint.size, tree)
+    log = Log(path, edge, checkpoint.size, tree)
     log.roots = {old.size: root_of([]) if old.size == 0 else None for _, old in known.sizes}
     for index, data, leaf in log.entries():
         events.take(index, data, leaf)

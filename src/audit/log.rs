@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::consistency::Consistency;
 use super::leaves::Leaves;
 use super::report::{Check, Finding, Findings, Kind, Outcome, Report, Verdict};
-use super::source::Source;
+use super::source::{CHECKPOINT, Moment, Source};
 use super::tiles::{Batch, Pass};
 use super::trust::{Kept, Opened, Trust};
 use crate::tlog::checkpoint::Checkpoint;
@@ -16,7 +16,8 @@ const AHEAD: usize = 4;
 
 /// Verifies a log. `progress` hears how many leaves of how many are done.
 pub fn verify(source: &impl Source, trust: &Trust, kept: &[Kept], progress: &mut dyn FnMut(u64, u64)) -> Report {
-    let (opened, signature) = match source.read("checkpoint", NOTE_MAX) {
+    let source = &Moment::of(source);
+    let (opened, signature) = match source.read(CHECKPOINT, NOTE_MAX) {
         Ok(Some(bytes)) => trust.open(&bytes),
         Ok(None) => (Opened::default(), unsigned("the file is missing".to_owned())),
         Err(error) => (Opened::default(), unsigned(format!("it cannot be read: {error}"))),

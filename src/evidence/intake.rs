@@ -12,6 +12,7 @@ use super::record::{self, Next};
 use super::store::{Hole, Producer, StoreError, Writer};
 use super::stored::Body;
 use super::tail::Read;
+use crate::model::event::EventKind;
 use crate::model::ids::StoreId;
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
@@ -36,6 +37,8 @@ pub enum NotTaken {
     NoEvent(u64),
     #[error("record {sequence} is from `{source_}`, and this is the stream `{stream}`")]
     OtherSource { sequence: u64, source_: String, stream: String },
+    #[error("record {sequence} is a `{kind}`, which no gateway records")]
+    OtherKind { sequence: u64, kind: String },
     #[error("record {sequence} is about store `{store}`, for which the key is not enrolled")]
     OtherStore { sequence: u64, store: String },
     #[error("too many deliveries wait; try again shortly")]
@@ -89,11 +92,55 @@ fn may_deliver(identity: Uuid, sequence: u64, body: &[u8], stores: Option<&[Stor
     if own.is_none_or(|(_, of)| of != stream) {
         return Err(NotTaken::OtherSource { sequence, source_: event.source, stream });
     }
+    if !event.kind().is_some_and(is_a_gateways) || event.data.of.is_some() {
+        return Err(NotTaken::OtherKind { sequence, kind: event.name().to_owned() });
+    }
     let (Some(stores), Some(store)) = (stores, event.data.store_id) else { return Ok(()) };
     if stores.iter().any(|enrolled| enrolled.as_str() == store) {
         return Ok(());
     }
     Err(NotTaken::OtherStore { sequence, store: store.to_owned() })
+}
+
+/// What a gateway decides and sees. Judgements of orders, keys, and what is missing of a stream are
+/// told by the control plane: a gateway that could tell them could hide what another one did.
+const fn is_a_gateways(kind: EventKind) -> bool {
+    match kind {
+        EventKind::ExecutionReserved
+        | EventKind::ExecutionDenied
+        | EventKind::ExecutionValidated
+        | EventKind::ExecutionReleased
+        | EventKind::ExecutionIndeterminate
+        | EventKind::ExecutionExpired
+        | EventKind::ExecutionReplayDetected
+        | EventKind::ExecutionRetried
+        | EventKind::ExecutionObserved
+        | EventKind::ExecutionBypassed
+        | EventKind::OrderObserved
+        | EventKind::OrderDrifted
+        | EventKind::PolicyActivated
+        | EventKind::PolicyRejected
+        | EventKind::RevocationAdded
+        | EventKind::RevocationLifted
+        | EventKind::LedgerEpochChanged
+        | EventKind::EvidenceGap
+        | EventKind::SystemStarted
+        | EventKind::SystemStopped => true,
+        EventKind::ExecutionAuthorized
+        | EventKind::ExecutionResolved
+        | EventKind::OrderCorrelated
+        | EventKind::OrderUnmatched
+        | EventKind::OrderCorrelationRevised
+        | EventKind::OrderCancelled
+        | EventKind::OrderRefunded
+        | EventKind::AttributionIngested
+        | EventKind::KeyCreated
+        | EventKind::KeyRetired
+        | EventKind::AgentKeyCreated
+        | EventKind::AgentKeyRevoked
+        | EventKind::EvidenceLogOpened
+        | EventKind::EvidenceExported => false,
+    }
 }
 
 /// A delivery on its way to the store.
@@ -170,4 +217,69 @@ fn take(
         metrics.evidence_gaps.with_label_values(&[cause]).inc();
     }
     Ok(stream.next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::event::{Event, Link};
+    use crate::model::ids::TraceId;
+    use proptest::prelude::*;
+
+    const NOW: Timestamp = Timestamp::of_millis(1_795_000_000_123);
+
+    fn identity() -> Uuid {
+        Uuid::from_u128(7)
+    }
+
+    /// The framed record of an event, number 1 of the stream.
+    fn record(source: &str, event: &Event) -> Vec<u8> {
+        let mut out = Vec::new();
+        record::encode(&mut out, 1, |body| event.write_json(body, Link::first(source, NOW))).unwrap();
+        out
+    }
+
+    fn read(source: &str, event: &Event, stores: Option<&[StoreId]>) -> Result<Delivery, NotTaken> {
+        Delivery::read(identity(), &record(source, event), None, stores)
+    }
+
+    #[test]
+    fn a_producer_delivers_its_own_events_of_its_own_stores_and_no_judgement_of_ours() {
+        let own = format!("/gateways/a/{}", identity().simple());
+        let event = |kind| {
+            let mut event = Event::new(kind, NOW, TraceId::random());
+            event.data.store_id = StoreId::parse("shop").ok();
+            event
+        };
+        let denied = event(EventKind::ExecutionDenied);
+        let shop = [StoreId::parse("shop").unwrap()];
+        assert!(read(&own, &denied, None).is_ok() && read(&own, &denied, Some(&shop)).is_ok());
+        assert!(matches!(read(&own, &denied, Some(&[])), Err(NotTaken::OtherStore { .. })));
+        for source in ["/gateways/a", "/log/00000000000000000000000000000007", "/gateways/a/8", "/servers/permyx/7"] {
+            assert!(matches!(read(source, &denied, None), Err(NotTaken::OtherSource { .. })), "{source}");
+        }
+        let mut gap = event(EventKind::EvidenceGap);
+        assert!(read(&own, &gap, None).is_ok());
+        gap.data.of = Some("/gateways/b/9".into());
+        for foreign in [gap, event(EventKind::EvidenceLogOpened), event(EventKind::OrderCorrelated)] {
+            assert!(matches!(read(&own, &foreign, None), Err(NotTaken::OtherKind { .. })), "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn records_come_whole_in_order_and_not_too_many() {
+        let own = format!("/gateways/a/{}", identity().simple());
+        let one = record(&own, &Event::new(EventKind::SystemStarted, NOW, TraceId::random()));
+        let read = |bytes: &[u8]| Delivery::read(identity(), bytes, None, None).map(|_| ());
+        assert!(read(&[]).is_ok() && read(&one).is_ok());
+        assert!(matches!(read(&one[..one.len() - 1]), Err(NotTaken::Malformed(0))));
+        assert!(matches!(read(&[one.clone(), one].concat()), Err(NotTaken::Unordered(1))));
+    }
+
+    proptest! {
+        #[test]
+        fn junk_is_refused_without_panic(junk in prop::collection::vec(any::<u8>(), 1..400)) {
+            prop_assert!(Delivery::read(identity(), &junk, None, None).is_err());
+        }
+    }
 }
