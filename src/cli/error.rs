@@ -7,12 +7,15 @@ use crate::audit::trust::NotATrustFile;
 use crate::authority::policies::NotTaken;
 use crate::boot::BootError;
 use crate::config::ConfigError;
+#[cfg(feature = "control-plane")]
+use crate::evidence::log::LogError;
 use crate::keystore::KeystoreError;
 use crate::model::document::Problems;
 use crate::model::ids::Jti;
 use crate::model::revocation::{NoCommand, NotASubject};
 use crate::net::client::ClientError;
 use crate::revocation::RevocationError;
+use crate::tlog::key::KeyName;
 
 /// The exit codes. Scripts depend on them; 0 is success.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -82,6 +85,19 @@ pub enum CliError {
     NotGenuine(String),
     #[error("something that is required cannot be said: see UNKNOWN above")]
     NotProven,
+    #[error("`{}` is there already, and nothing is overwritten: name another file", .0.display())]
+    IsThere(PathBuf),
+    #[error("cannot write `{}`", .path.display())]
+    Unwritten { path: PathBuf, source: std::io::Error },
+    #[error("`{}` is not a checkpoint: keep one with `permyx evidence checkpoint -o FILE`", .0.display())]
+    NotACheckpoint(PathBuf),
+    #[error("`{}` is a checkpoint of the log `{kept}`, and the events are in `{found}`", .path.display())]
+    OtherLog { path: PathBuf, kept: KeyName, found: String },
+    #[error("`{0}` has no signed log yet: it begins with the first event")]
+    NoLog(String),
+    #[error("the keys of the log cannot be used")]
+    #[cfg(feature = "control-plane")]
+    LogKeys(#[from] LogError),
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -124,6 +140,15 @@ impl CliError {
             | Self::NotAKey(_)
             | Self::NotASubject { .. } => Exit::Usage,
             Self::NothingToVerify { .. } | Self::NotATrustFile { .. } => Exit::Usage,
+            Self::IsThere(_) | Self::NotACheckpoint(_) | Self::OtherLog { .. } => Exit::Usage,
+            Self::Unwritten { .. } => Exit::Incomplete,
+            Self::NoLog(_) => Exit::Finding,
+            #[cfg(feature = "control-plane")]
+            Self::LogKeys(LogError::NoKeys(_)) => Exit::Usage,
+            #[cfg(feature = "control-plane")]
+            Self::LogKeys(LogError::NoSuchKey(_) | LogError::OnlyKey(_) | LogError::TooManyKeys(_)) => Exit::Finding,
+            #[cfg(feature = "control-plane")]
+            Self::LogKeys(_) => Exit::Incomplete,
             Self::NoCommand(_) | Self::NotGenuine(_) => Exit::Finding,
             Self::NotProven => Exit::Incomplete,
             Self::Keys(_) | Self::Revocations(_) | Self::NotShared(_) | Self::Output(_) => Exit::Incomplete,

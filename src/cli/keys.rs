@@ -125,9 +125,9 @@ fn overlap(text: &str) -> Result<i64, String> {
     })
 }
 
-/// `90s`, `5m` or `6h` as seconds.
-fn seconds(text: &str) -> Option<i64> {
-    let units = [("s", 1), ("m", 60), ("h", 3600)];
+/// `90s`, `5m`, `6h` or `7d` as seconds.
+pub(super) fn seconds(text: &str) -> Option<i64> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
     let (number, factor) = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)))?;
     let plain = number.len() <= 9 && number.bytes().all(|b| b.is_ascii_digit());
     plain.then(|| number.parse::<i64>().ok()).flatten().map(|number| number * factor)

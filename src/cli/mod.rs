@@ -2,6 +2,7 @@
 
 pub mod agent_key;
 pub mod agents;
+mod ask;
 pub mod check;
 pub mod error;
 pub mod evidence;
@@ -51,7 +52,7 @@ enum Verb {
     /// What was sold under authority, and what was not
     #[command(subcommand)]
     Report(report::ReportVerb),
-    /// Verify what was recorded, as an outside auditor
+    /// Take out, prove and verify what was recorded; the keys of the log
     Evidence(evidence::EvidenceArgs),
     /// What the shared ledger remembers
     Ledger(ledger::LedgerArgs),

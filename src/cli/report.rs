@@ -4,8 +4,8 @@ use std::io::Write;
 
 use clap::{Args, Subcommand};
 
+use super::ask::{Asked, escaped};
 use super::error::CliError;
-use super::timeline::{Asked, escaped};
 
 #[derive(Debug, Subcommand)]
 pub enum ReportVerb {
@@ -43,5 +43,5 @@ pub async fn coverage(args: &CoverageArgs, out: &mut dyn Write) -> Result<(), Cl
     let asked = [("from", &args.from), ("to", &args.to), ("store", &args.store)];
     let pairs = asked.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value.as_deref()?))));
     let path = format!("/v1/evidence/coverage?{}", pairs.collect::<Vec<_>>().join("&"));
-    Asked { url: &args.url, path: &path, key: &args.key, json: args.json }.write_answer(out).await
+    Asked { url: &args.url, path: &path, key: Some(&args.key) }.write_answer(args.json, out).await
 }

@@ -1,15 +1,11 @@
 //! `permyx timeline`: the story of one execution, as the control plane tells it.
 
-use std::fmt::Write as _;
 use std::io::Write;
 
 use clap::Args;
-use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 
-use crate::net::client::{Client, Limits};
-
+use super::ask::{Asked, escaped};
 use super::error::CliError;
-use super::token::understood;
 
 /// The story of one execution.
 #[derive(Debug, Args)]
@@ -32,50 +28,7 @@ pub struct TimelineArgs {
 /// Runs the verb and writes the story.
 pub async fn run(args: &TimelineArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let path = format!("/v1/evidence/timeline/{}", escaped(&args.id));
-    let TimelineArgs { url, key, json, .. } = args;
-    Asked { url, path: &path, key, json: *json }.write_answer(out).await
-}
-
-/// A question to the evidence API whose answer is printed as it comes: as text or as JSON.
-pub(super) struct Asked<'a> {
-    pub url: &'a str,
-    /// With its query.
-    pub path: &'a str,
-    pub key: &'a str,
-    pub json: bool,
-}
-
-impl Asked<'_> {
-    pub(super) async fn write_answer(&self, out: &mut dyn Write) -> Result<(), CliError> {
-        let url = format!("{}{}", self.url.trim_end_matches('/'), self.path);
-        let mut key = HeaderValue::from_str(self.key).map_err(|_| CliError::NotAKey("--key"))?;
-        key.set_sensitive(true);
-        let form = if self.json { "application/json" } else { "text/plain" };
-        let accept = (ACCEPT, HeaderValue::from_static(form));
-        let headers = HeaderMap::from_iter([accept, (HeaderName::from_static("x-api-key"), key)]);
-        let no_answer = |source| CliError::NoAnswer { url: self.url.to_owned(), source };
-        let client = Client::new(Limits { body: 16 << 20, ..Limits::default() }).map_err(no_answer)?;
-        let answer = client.get(&url, headers).await.map_err(no_answer)?;
-        let is_text = answer.headers.get("content-type").is_some_and(|kind| kind == "text/plain; charset=utf-8");
-        if !self.json && is_text && answer.status == 200 {
-            return Ok(out.write_all(&answer.body)?);
-        }
-        let told = understood(self.url, &answer)?;
-        if !self.json {
-            return Err(CliError::NotPermyx { url: self.url.to_owned(), status: answer.status.as_u16() });
-        }
-        Ok(writeln!(out, "{told:#}")?)
-    }
-}
-
-/// As one segment of a path.
-pub(super) fn escaped(id: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~');
-    id.bytes().fold(String::new(), |mut path, byte| {
-        // Writing to a String cannot fail.
-        let _ = if plain(byte) { write!(path, "{}", char::from(byte)) } else { write!(path, "%{byte:02X}") };
-        path
-    })
+    Asked { url: &args.url, path: &path, key: Some(&args.key) }.write_answer(args.json, out).await
 }
 
 #[cfg(test)]
@@ -133,11 +86,5 @@ mod tests {
         assert_eq!(error.report(), "error: refused: NOT_FOUND: there is nothing here");
         assert_eq!(error.exit() as i32, 1);
         assert_eq!(said(&["last", "--url", &url, "--key", "a\nb"]).await.unwrap_err().exit() as i32, 2);
-    }
-
-    #[test]
-    fn an_id_is_one_segment() {
-        assert_eq!(escaped("trc_1-a.~"), "trc_1-a.~");
-        assert_eq!(escaped("a/b?c#d é%"), "a%2Fb%3Fc%23d%20%C3%A9%25");
     }
 }

@@ -80,6 +80,13 @@ impl LogKeys {
         Ok(keys)
     }
 
+    /// The keys of a deployment that has some: it makes none.
+    pub fn existing(data: &Path) -> Result<Self, LogError> {
+        let keys = Self { dir: data.join("log-keys") };
+        let list = keys.read_list()?;
+        list.map(|_| keys.clone()).ok_or(LogError::NoKeys(keys.dir))
+    }
+
     /// Every key, the oldest first.
     pub fn list(&self) -> Result<Vec<LogKey>, LogError> {
         Ok(self.entries()?.keys)

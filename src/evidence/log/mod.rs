@@ -11,6 +11,7 @@ mod files;
 mod keys;
 mod read;
 mod rebuild;
+mod years;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use append::Appender;
 pub use keys::{LogKey, LogKeys};
 pub use read::{LogReader, Tree};
 pub use rebuild::Rebuild;
+pub use years::published;
 
 /// Why the log cannot be read or continued.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +65,8 @@ pub enum LogError {
     Full,
     #[error("writing the log failed before; open it again")]
     Broken,
+    #[error("there are no log keys in `{}`: `permyx serve` makes the first one; give its --data", .0.display())]
+    NoKeys(PathBuf),
     #[error("there is no log key `{0}`")]
     NoSuchKey(String),
     #[error("`{0}` is the only log key that signs: rotate first")]

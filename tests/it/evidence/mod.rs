@@ -9,3 +9,5 @@ mod pmx;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 mod sealed;
 mod vectors;
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod verbs;

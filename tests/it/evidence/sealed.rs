@@ -33,7 +33,7 @@ fn published(control: &Control) -> (String, u64) {
 
 /// Waits until every event is in a signed checkpoint.
 #[track_caller]
-fn sealed(control: &Control, at_least: u64) -> (String, u64) {
+pub(super) fn sealed(control: &Control, at_least: u64) -> (String, u64) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let (year, size) = published(control);
@@ -59,13 +59,13 @@ fn assert_holds(case: &Case) -> Value {
     ours
 }
 
-fn trusted(control: &Control) -> Trusted {
+pub(super) fn trusted(control: &Control) -> Trusted {
     let keys = control.get("/log/keys").text();
     Trusted::new(keys.lines().map(|line| VerifierKey::parse(line).unwrap()).collect()).unwrap()
 }
 
 /// Makes events: each is an observation of an agent.
-fn act(control: &Control, key: &str, times: usize) {
+pub(super) fn act(control: &Control, key: &str, times: usize) {
     for _ in 0..times {
         let body = r#"{"storeId":"shop","hasToken":false}"#;
         let answer = control.send(key, "/agents/v1/exec/observe", &[], body);

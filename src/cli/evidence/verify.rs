@@ -1,10 +1,10 @@
-//! `permyx evidence`: what an auditor runs, without a connection.
+//! `permyx evidence verify`: what an auditor runs, without a connection.
 
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Args;
 
 use crate::audit::bundle::{self, BUNDLE_MAX};
 use crate::audit::render;
@@ -15,33 +15,15 @@ use crate::audit::verify_log;
 use crate::tlog::key::VerifierKey;
 use crate::tlog::note::NOTE_MAX;
 
-use super::error::CliError;
+use super::super::error::CliError;
 
 /// Largest trust file.
 const TRUST_MAX: usize = 1 << 20;
 /// Leaves between two words about how far it is.
 const TELL_EVERY: u64 = 1 << 16;
 
-/// What an auditor runs.
 #[derive(Debug, Args)]
-pub struct EvidenceArgs {
-    #[command(subcommand)]
-    command: EvidenceCommand,
-}
-
-#[derive(Debug, Subcommand)]
-enum EvidenceCommand {
-    /// Verify a log directory or a bundle, without a connection
-    #[command(after_help = "Examples:\n  permyx evidence verify case-4711.pmx --trust auditor.keys\n  \
-        permyx evidence verify data/log/2026 --key shop.example/permyx/2026+facc8bbc+AX… --checkpoint kept-in-october\n\n\
-        Keys come from you and never from what is verified: without one nothing passes. Without a checkpoint that you \
-        kept, a cut tail is not seen. Keep the checkpoint of every log that you verified.\n\n\
-        Exit code 0: all that is required passed, 1: something is wrong, 3: it cannot be said.")]
-    Verify(VerifyArgs),
-}
-
-#[derive(Debug, Args)]
-struct VerifyArgs {
+pub(super) struct VerifyArgs {
     /// A log directory, or a bundle (*.pmx)
     path: PathBuf,
     /// A file of keys that you trust, one a line; `#` begins a comment
@@ -71,8 +53,7 @@ fn check(text: &str) -> Result<Check, String> {
 }
 
 /// Runs the verb and writes what it found.
-pub fn run(args: &EvidenceArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    let EvidenceCommand::Verify(args) = &args.command;
+pub(super) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let mut trust = Trust::new(args.key.clone());
     for path in &args.trust {
         let bytes = read(path, TRUST_MAX)?;
@@ -96,7 +77,7 @@ pub fn run(args: &EvidenceArgs, out: &mut dyn Write) -> Result<(), CliError> {
     ended(&report, &required)
 }
 
-fn read(path: &Path, max: usize) -> Result<Vec<u8>, CliError> {
+pub(super) fn read(path: &Path, max: usize) -> Result<Vec<u8>, CliError> {
     let unread = |source| CliError::NothingToVerify { path: path.to_owned(), source };
     File::open(path).and_then(|file| bounded(file, max)).map_err(unread)
 }
