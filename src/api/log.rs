@@ -273,7 +273,9 @@ fn bundle(api: &LogApi, log: YearLog, wanted: &Wanted) -> Result<Vec<u8>, NoEvid
     };
     let entries = wanted.leaves.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
     let events = entries.iter().map(|(index, bytes, path)| Entry { index: *index, bytes, path: path.clone() });
-    let continues = |old| Ok::<_, NoEvidence>((old, tree.consistency(old, size)?.ok_or(Fault::NotFound)?));
+    let no_such =
+        || malformed("since", "the log has no tree of that size: it is that of another log, or this one was cut");
+    let continues = |old| Ok::<_, NoEvidence>((old, tree.consistency(old, size)?.ok_or_else(no_such)?));
     let content = Content {
         checkpoint: tree.checkpoint(),
         scope: wanted.scope.clone(),

@@ -132,7 +132,10 @@ fn a_bundle_is_given_out_with_a_record_of_it_and_verifies_without_a_connection()
     control.wait_for("records of the exports", |events| {
         events.iter().filter(|event| kind(event) == "evidence.exported").count() == 2
     });
-    for (path, status) in [("/v1/evidence/export/nobody", 404), ("/v1/evidence/export?from=0&to=5000", 400)] {
+    let beyond = format!("/v1/evidence/export/{trace}?since=5000");
+    for (path, status) in
+        [("/v1/evidence/export/nobody", 404), ("/v1/evidence/export?from=0&to=5000", 400), (&beyond, 400)]
+    {
         assert_eq!(control.get(path).status, status, "{path}");
     }
     let merchant = control.key(&["--role", "merchant", "--store", "other"]);
