@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use super::super::ask::{Asked, escaped};
@@ -19,9 +19,9 @@ use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::NOTE_MAX;
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).args(["id", "from"]))]
 pub(super) struct ExportArgs {
     /// A trace (trc_…), a token's jti, an execution (exec_…), an order, or `last`
-    #[arg(required_unless_present_all = ["from", "to"], conflicts_with_all = ["from", "to"])]
     id: Option<String>,
     /// Index of the first leaf of a range of this year's log
     #[arg(long, value_name = "N", requires = "to")]

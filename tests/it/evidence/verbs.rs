@@ -63,6 +63,12 @@ fn what_is_exported_verifies_with_the_pinned_key_and_what_is_changed_does_not() 
     assert_eq!((&consistency["verdict"], &found["events"]), (&"PASS".into(), &told["events"]));
     assert_eq!(exit(&control, &asked), 2, "nothing is overwritten");
 
+    let other = std::fs::read_to_string(control.dir().path().join("kept")).unwrap().replacen("localhost", "shop", 1);
+    control.dir().write("other", &other);
+    let asked = ["export", "last", "--since-checkpoint", "other", "-o", "no.pmx", "--url", &url, "--key", &key];
+    assert_eq!(exit(&control, &asked), 2, "a checkpoint of another log proves nothing of this one");
+    assert!(!control.dir().path().join("no.pmx").exists());
+
     let range = ["export", "--from", "0", "--to", "5", "-o", "range.pmx", "--url", &url, "--key", &key];
     let told = said(&control, &range);
     assert!(told.starts_with("range.pmx: 5 events of the log localhost/permyx/"), "{told}");

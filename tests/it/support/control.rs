@@ -21,8 +21,8 @@ pub struct Control {
 impl Control {
     pub fn start() -> Self {
         let dir = TempDir::new();
-        // Free now, and taken at once.
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let reserved = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = reserved.local_addr().unwrap();
         let config = format!(
             "data = \"data\"\n[log]\nfilter = \"warn\"\nformat = \"text\"\n[api]\nlisten = \"{address}\"\n\
              [ops]\nlisten = \"127.0.0.1:0\"\n"
@@ -31,6 +31,8 @@ impl Control {
         assert!(program::run(dir.path(), &["keys", "generate", "--data", "data"]).status.success());
         let mut control = Self { dir, address, program: None, auditor: String::new() };
         control.auditor = control.key(&["--role", "auditor", "--all-stores"]);
+        // Held until now: other tests run beside this one and look for a port too.
+        drop(reserved);
         control.start_again();
         control
     }

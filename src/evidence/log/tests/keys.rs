@@ -87,3 +87,28 @@ fn damaged_keys_are_named_and_never_made_anew() {
     std::fs::remove_file(&pem).unwrap();
     assert!(matches!(data.open(), Err(LogError::Missing(path)) if path == pem));
 }
+
+#[test]
+fn the_logs_that_our_keys_signed_are_told_and_no_other() {
+    let data = Data::new();
+    let told = |keys: &LogKeys| published(data.dir.path(), keys);
+    assert_eq!(told(&data.keys).unwrap(), []);
+    let earlier = LogDir::of(data.dir.path(), NAME, YEAR - 1).unwrap();
+    let earlier = grow(&mut Appender::open(earlier, &data.keys, NOW).unwrap(), 3).unwrap();
+    let this = data.grow(5);
+    // Begun, and without a checkpoint yet; and what is no year.
+    std::fs::create_dir(data.dir.path().join("log/2027")).unwrap();
+    std::fs::create_dir(data.dir.path().join("log/lost+found")).unwrap();
+    assert_eq!(told(&data.keys).unwrap(), [earlier, this]);
+    let error = told(&Data::new().keys).unwrap_err();
+    assert!(matches!(error, LogError::Checkpoint { .. }), "{error}");
+}
+
+#[test]
+fn a_place_without_keys_is_told_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(LogKeys::existing(dir.path()), Err(LogError::NoKeys(_))));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    LogKeys::open(dir.path(), NOW).unwrap();
+    assert_eq!(LogKeys::existing(dir.path()).unwrap().list().unwrap().len(), 1);
+}
