@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::api::Log;
-use crate::audit::report::Required;
+use crate::audit::report::{Required, Verdict};
 use crate::audit::source::Directory;
 use crate::audit::trust::Trust;
 use crate::audit::verify_log;
@@ -108,9 +108,10 @@ fn verify(store: &Store, place: &LogPlace, now: Timestamp) -> Result<Option<bool
     let keys = keys.iter().map(|key| key.verifier(dir.origin())).collect::<Result<_, _>>()?;
     let root: PathBuf = dir.root().to_owned();
     let report = verify_log(&Directory(root), &Trust::new(keys), &[], &mut |_, _| ());
-    let holds = report.exit(&Required::Usual) != 1;
-    if !holds {
-        tracing::error!(?report, "the evidence log does not verify");
+    let failed = report.checks.iter().filter(|outcome| outcome.verdict == Verdict::Fail);
+    for outcome in failed {
+        let (check, finding) = (outcome.check.as_str(), outcome.findings.first());
+        tracing::error!(check, ?finding, "the evidence log does not verify: see `permyx evidence verify`");
     }
-    Ok(Some(holds))
+    Ok(Some(report.exit(&Required::Usual) != 1))
 }
