@@ -1,6 +1,8 @@
 //! What happened, for machines: the events as they were written, and the timeline of one execution.
 
 mod coverage;
+mod published;
+pub(super) mod wanted;
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -11,22 +13,19 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::evidence::{Filter, Store, StoreError, StoredEvent};
+use crate::evidence::{Store, StoreError, StoredEvent};
 use crate::governance::{Timeline, Viewer};
 use crate::keystore::agents::{ApiKey, ApiKeys};
-use crate::model::event::EventKind;
-use crate::model::ids::{AgentId, StoreId};
-use crate::model::reason::{Fault, ReasonCode};
-use crate::model::time::Timestamp;
+use crate::model::reason::Fault;
 use crate::reload::Reloaded;
 
-/// Events of one page, unless the caller says otherwise.
-const PAGE: usize = 100;
-const PAGE_MAX: usize = 500;
+use published::Published;
+use wanted::{Asked, Shape, Wanted};
+
 /// Longest id of a timeline.
 const ID_MAX: usize = 256;
 
@@ -112,98 +111,10 @@ pub(super) fn viewer_of(keys: &Reloaded<ApiKeys>, headers: &HeaderMap) -> Result
     Viewer::of(&key).ok_or_else(|| Fault::Forbidden.into())
 }
 
-/// The query of `/events`, as it stands in the URL.
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Asked {
-    store: Option<String>,
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    decision: Option<String>,
-    reason: Option<String>,
-    agent: Option<String>,
-    from: Option<String>,
-    to: Option<String>,
-    cursor: Option<u64>,
-    limit: Option<usize>,
-}
-
-/// The same, checked.
-struct Wanted {
-    store: Option<StoreId>,
-    kind: Option<EventKind>,
-    decision: Option<String>,
-    reason: Option<ReasonCode>,
-    agent: Option<AgentId>,
-    from: Option<Timestamp>,
-    to: Option<Timestamp>,
-    cursor: u64,
-    limit: usize,
-}
-
-impl Wanted {
-    fn check(asked: Asked, viewer: &Viewer) -> Result<Self, NoEvidence> {
-        let store = checked(asked.store, "store", "not the id of a store", |text| StoreId::parse(text).ok())?;
-        if store.as_ref().is_some_and(|store| !viewer.sees(store)) {
-            return Err(Fault::Forbidden.into());
-        }
-        let limit = asked.limit.unwrap_or(PAGE);
-        if !(1..=PAGE_MAX).contains(&limit) {
-            return Err(malformed("limit", "a page has from 1 to 500 events"));
-        }
-        Ok(Self {
-            store,
-            kind: checked(asked.kind, "type", "not a type of event, such as `execution.denied`", kind_of)?,
-            decision: checked(
-                asked.decision,
-                "decision",
-                "not `allowed`, `denied`, `observed` or `bypassed`",
-                |text| ["allowed", "denied", "observed", "bypassed"].contains(&text).then(|| text.to_owned()),
-            )?,
-            reason: checked(asked.reason, "reason", "not a reason code, such as `POLICY_DENIED`", |text| {
-                ReasonCode::ALL.into_iter().find(|reason| reason.as_str() == text)
-            })?,
-            agent: checked(asked.agent, "agent", "not the id of an agent key", |text| AgentId::parse(text).ok())?,
-            from: checked(asked.from, "from", "not a time of RFC 3339", Timestamp::parse)?,
-            to: checked(asked.to, "to", "not a time of RFC 3339", Timestamp::parse)?,
-            cursor: asked.cursor.unwrap_or(0),
-            limit,
-        })
-    }
-
-    fn filter<'a>(&'a self, viewer: &'a Viewer) -> Filter<'a> {
-        Filter {
-            visible: viewer.stores(),
-            store: self.store.as_ref().map(StoreId::as_str),
-            kind: self.kind.map(EventKind::name),
-            decision: self.decision.as_deref(),
-            reason: self.reason.map(ReasonCode::as_str),
-            agent: self.agent.as_ref().map(AgentId::as_str),
-            from: self.from,
-            to: self.to,
-        }
-    }
-}
-
-fn checked<T>(
-    text: Option<String>,
-    member: &'static str,
-    otherwise: &str,
-    read: impl FnOnce(&str) -> Option<T>,
-) -> Result<Option<T>, NoEvidence> {
-    text.map(|text| read(&text).ok_or_else(|| malformed(member, otherwise))).transpose()
-}
-
-/// `execution.denied`, or as it is on the wire: `io.permyx.execution.denied.v1`.
-fn kind_of(text: &str) -> Option<EventKind> {
-    let short = text.strip_prefix("io.permyx.").and_then(|rest| rest.strip_suffix(".v1")).unwrap_or(text);
-    EventKind::parse(short)
-}
-
 /// A page of events.
 #[derive(Serialize)]
-struct Page<'a> {
-    events: Vec<Numbered<'a>>,
+struct Page<E> {
+    events: Vec<Numbered<E>>,
     /// The cursor of the next page. It stays good: later events come after it.
     next: u64,
     /// True when there is a next page now.
@@ -211,10 +122,9 @@ struct Page<'a> {
 }
 
 #[derive(Serialize)]
-struct Numbered<'a> {
+struct Numbered<E> {
     index: u64,
-    /// The exact bytes that the producer wrote.
-    event: &'a RawValue,
+    event: E,
 }
 
 async fn events(
@@ -225,17 +135,25 @@ async fn events(
     let viewer = viewer_of(&api.keys, &headers)?;
     let Query(asked) = asked.map_err(|rejection| malformed("query", rejection.body_text()))?;
     let wanted = Wanted::check(asked, &viewer)?;
-    let (cursor, limit) = (wanted.cursor, wanted.limit);
+    let (cursor, limit, shape) = (wanted.cursor, wanted.limit, wanted.shape);
     // One more than asked for tells whether there is a next page.
     let mut found = api.store.ask(move |store| store.events(&wanted.filter(&viewer), cursor, limit + 1)).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().map_or(cursor, |last| last.index);
-    Ok(json_answer(&Page { events: found.iter().filter_map(numbered).collect(), next, more }))
+    Ok(match shape {
+        // The exact bytes that the producer wrote.
+        Shape::AsWritten => json_answer(&Page::<&RawValue> { events: numbered(&found, exact), next, more }),
+        Shape::Contract => json_answer(&Page { events: numbered(&found, Published::of), next, more }),
+    })
 }
 
-fn numbered(event: &StoredEvent) -> Option<Numbered<'_>> {
-    Some(Numbered { index: event.index, event: serde_json::from_str(&event.body).ok()? })
+fn numbered<'a, E>(found: &'a [StoredEvent], told: impl Fn(&'a str) -> Option<E>) -> Vec<Numbered<E>> {
+    found.iter().filter_map(|stored| Some(Numbered { index: stored.index, event: told(&stored.body)? })).collect()
+}
+
+fn exact(body: &str) -> Option<&RawValue> {
+    serde_json::from_str(body).ok()
 }
 
 async fn timeline(
@@ -270,4 +188,4 @@ pub(super) fn json_answer(value: &impl Serialize) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -19,6 +19,7 @@ mod respond;
 mod revocations;
 #[expect(dead_code, reason = "these types exist for the document: bodies are read strictly, member by member")]
 mod schema;
+pub mod stream;
 pub mod streams;
 mod validate;
 

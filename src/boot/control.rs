@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::log::{LogApi, log_router};
 use crate::api::orders::{Hook, OrdersApi, orders_router};
+use crate::api::stream::{StreamApi, stream_router};
 use crate::api::{self, Api, Beside};
 use crate::authority::Authority;
 use crate::clock::Clock;
@@ -72,13 +73,16 @@ pub(super) async fn start(
     let store = kept.store.clone();
     let listener = listen("API and portal", "--api-listen", config.api.listen).await?;
     let address = local(&listener, "api", config.api.listen, config.api.tls.is_some());
-    let log = kept.look();
-    let beside = Box::new(move || Beside { log: log(), ..Beside::default() });
+    let (stream, looking) = StreamApi::new(store.clone(), keys.clone(), base.tasks.stopped());
+    base.tasks.accompany(looking);
+    let (log, events) = (kept.look(), stream.clone());
+    let beside = Box::new(move || Beside { log: log(), events: events.state() });
     let api = Arc::new(Api::new(authority.clone(), keys.clone(), allowances.clone(), beside));
     let transport = if config.api.tls.is_some() { portal::Transport::Tls } else { portal::Transport::Plain };
     let portal = Portal::new(store.clone(), keys.clone(), authority.clone(), audience, transport);
     let router = api::router(api.clone())
         .merge(api::evidence::evidence_router(api::evidence::EvidenceApi { store: store.clone(), keys: keys.clone() }))
+        .merge(stream_router(stream))
         .merge(api::streams::streams_router(api::streams::StreamsApi {
             inbox: lane.follower.inbox(),
             keys: keys.clone(),

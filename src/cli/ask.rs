@@ -48,11 +48,7 @@ impl Asked<'_> {
     async fn answer(&self, form: &'static str, limits: Limits) -> Result<Answer, CliError> {
         let url = format!("{}{}", self.url.trim_end_matches('/'), self.path);
         let mut headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(form))]);
-        if let Some(key) = self.key {
-            let mut key = HeaderValue::from_str(key).map_err(|_| CliError::NotAKey("--key"))?;
-            key.set_sensitive(true);
-            headers.insert(HeaderName::from_static("x-api-key"), key);
-        }
+        headers.extend(self.key.map(key_header).transpose()?);
         let no_answer = |source| CliError::NoAnswer { url: self.url.to_owned(), source };
         let client = Client::new(limits).map_err(no_answer)?;
         client.get(&url, headers).await.map_err(no_answer)
@@ -66,6 +62,13 @@ impl Asked<'_> {
 fn is_of(answer: &Answer, form: &str) -> bool {
     let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     answer.status == 200 && kind.and_then(|kind| kind.split(';').next()) == Some(form)
+}
+
+/// The header that carries an API key; it is never printed.
+pub(super) fn key_header(key: &str) -> Result<(HeaderName, HeaderValue), CliError> {
+    let mut key = HeaderValue::from_str(key).map_err(|_| CliError::NotAKey("--key"))?;
+    key.set_sensitive(true);
+    Ok((HeaderName::from_static("x-api-key"), key))
 }
 
 /// As one segment of a path.

@@ -7,6 +7,7 @@ use rusqlite::{Connection, Row, ToSql};
 use super::orders::with_same_purchase;
 use super::store::{Store, StoreError};
 use super::stored::StoredEvent;
+use crate::model::event::EventKind;
 use crate::model::ids::{Jti, StoreId, TraceId};
 use crate::model::time::Timestamp;
 
@@ -23,6 +24,8 @@ pub struct Filter<'a> {
     pub store: Option<&'a str>,
     /// Short name of the type (`execution.denied`).
     pub kind: Option<&'a str>,
+    /// Only these kinds; of an empty list, all.
+    pub kinds: &'a [EventKind],
     pub decision: Option<&'a str>,
     pub reason: Option<&'a str>,
     pub agent: Option<&'a str>,
@@ -185,6 +188,10 @@ impl Conditions {
             if let Some(value) = value {
                 all.add(condition, value.to_owned());
             }
+        }
+        if !filter.kinds.is_empty() {
+            let names = filter.kinds.iter().map(|kind| kind.name().to_owned()).collect();
+            all.add("+type IN (SELECT value FROM json_each(?))", json(&names));
         }
         for (condition, instant) in [("t_ms >= ?", filter.from), ("t_ms < ?", filter.to)] {
             if let Some(instant) = instant {

@@ -1,7 +1,10 @@
-//! A small HTTP/1.1 client: GET and POST, one time limit for all of it, one limit on the answer.
+//! A small HTTP/1.1 client: GET and POST, one time limit for all of it, one limit on the answer; and
+//! answers without an end, which are read as they come.
 //!
 //! It follows no redirect and reads no proxy setting: a request goes where the configuration says
 //! and nowhere else. Without the feature `tls` it refuses `https`, it never falls back to `http`.
+
+mod following;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::uri::Scheme;
 use http::{HeaderMap, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+pub use following::{Following, Opened};
 
 #[cfg(feature = "tls")]
 type Connector = hyper_rustls::HttpsConnector<HttpConnector>;
@@ -115,33 +120,57 @@ impl Client {
         self.send(Method::POST, url, headers, body).await
     }
 
-    async fn send(&self, method: Method, url: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, ClientError> {
-        let uri = checked(url)?;
-        let host = uri.authority().map(ToString::to_string).unwrap_or_default();
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = method;
-        *request.uri_mut() = uri;
-        *request.headers_mut() = headers;
-        let limit = self.limits.time;
-        match tokio::time::timeout(limit, self.exchange(request, &host)).await {
-            Ok(answer) => answer,
-            Err(_elapsed) => Err(ClientError::TimedOut { host, limit }),
-        }
+    /// Asks for a stream. Its head is here within the time limit; its body comes piece by piece.
+    pub async fn follow(&self, url: &str, headers: HeaderMap) -> Result<Opened, ClientError> {
+        let (request, host) = request(Method::GET, url, headers, Bytes::new())?;
+        self.in_time(&host, async {
+            let answer = self.head(request, &host).await?;
+            if answer.status == StatusCode::OK {
+                return Ok(Opened::Stream(answer));
+            }
+            Ok(Opened::Refused(answer.whole(self.limits.body).await?))
+        })
+        .await
     }
 
-    async fn exchange(&self, request: Request<Full<Bytes>>, host: &str) -> Result<Answer, ClientError> {
+    async fn send(&self, method: Method, url: &str, headers: HeaderMap, body: Bytes) -> Result<Answer, ClientError> {
+        let (request, host) = request(method, url, headers, body)?;
+        self.in_time(&host, async { self.head(request, &host).await?.whole(self.limits.body).await }).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        host: &str,
+        task: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let limit = self.limits.time;
+        let late = |_elapsed| ClientError::TimedOut { host: host.to_owned(), limit };
+        tokio::time::timeout(limit, task).await.map_err(late)?
+    }
+
+    async fn head(&self, request: Request<Full<Bytes>>, host: &str) -> Result<Following, ClientError> {
         let sent = self.pool.request(request).await;
         let answer = sent.map_err(|source| ClientError::Unreachable { host: host.to_owned(), source })?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, self.limits.body).collect().await.map_err(|source| {
-            let host = host.to_owned();
-            match source.is::<LengthLimitError>() {
-                true => ClientError::TooLarge { host, limit: self.limits.body },
-                false => ClientError::BrokeOff { host, source },
-            }
-        })?;
-        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
+        let body = body.map_err(std::io::Error::other).boxed_unsync();
+        Ok(Following { status: head.status, headers: head.headers, host: host.to_owned(), body })
     }
+}
+
+/// The request, and the host that it goes to.
+fn request(
+    method: Method,
+    url: &str,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(Request<Full<Bytes>>, String), ClientError> {
+    let uri = checked(url)?;
+    let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok((request, host))
 }
 
 fn http_connector() -> HttpConnector {

@@ -86,6 +86,9 @@ mod shops;
 mod story;
 /// What strangers may send and owners may mistype: no reader panics or takes long.
 mod strangers;
+/// The stream of events, as a reader has it.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod stream;
 /// What tests are built from.
 mod support;
 /// The house rules: floors, lengths, words, files that must parse.

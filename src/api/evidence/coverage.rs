@@ -6,7 +6,8 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use serde::Deserialize;
 
-use super::{EvidenceApi, NoEvidence, answer_in_form, checked, malformed, viewer_of};
+use super::wanted::checked;
+use super::{EvidenceApi, NoEvidence, answer_in_form, malformed, viewer_of};
 use crate::evidence::{Filter, LIMIT_MAX};
 use crate::governance::coverage::{Accounts, EVENTS_MAX};
 use crate::model::ids::StoreId;

@@ -17,13 +17,43 @@ use crate::reload::Reloaded;
 use crate::telemetry::metrics::Metrics;
 
 const NOW: Timestamp = Timestamp::of_millis(1_795_000_000_123);
-const AGENT: &str = "permyx_agent_TEST_AGENT_KEY_1234567890";
+pub const AGENT: &str = "permyx_agent_TEST_AGENT_KEY_1234567890";
 /// Enrolled in the store `own` alone.
-const MERCHANT: &str = "permyx_merchant_TEST_MERCHANT_KEY_1234";
-const AUDITOR: &str = "permyx_auditor_TEST_AUDITOR_KEY_123456";
+pub const MERCHANT: &str = "permyx_merchant_TEST_MERCHANT_KEY_1234";
+pub const AUDITOR: &str = "permyx_auditor_TEST_AUDITOR_KEY_123456";
 
 fn store_of(name: &str) -> StoreId {
     StoreId::parse(name).unwrap()
+}
+
+/// A log of these events, and of the start of their producer before them.
+pub fn log_of(dir: &std::path::Path, events: &[Event]) -> Arc<Store> {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let options = SpoolOptions {
+        dir: dir.join("spool"),
+        source: "/gateways/a".to_owned(),
+        limit_bytes: 1 << 30,
+        segment_bytes: 1 << 20,
+        class: Class::Spool,
+    };
+    let spool = Spool::open(options.clone(), Clock::manual(NOW), Arc::clone(&metrics)).unwrap();
+    for event in events {
+        let _receipt = spool.append(event).unwrap();
+    }
+    let (store, writer) = store::open(&dir.join("evidence.db")).unwrap();
+    let followed = vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
+    Follower::start(writer, followed, None, Clock::manual(NOW), metrics).unwrap().stop();
+    Arc::new(store)
+}
+
+/// Keys of an agent and a merchant of the store `own`, and of an auditor.
+pub fn keys_in(dir: &std::path::Path) -> Arc<Reloaded<ApiKeys>> {
+    let keys = ApiKeyStore::of(dir);
+    for (secret, role) in [(AGENT, Role::Agent), (MERCHANT, Role::Merchant), (AUDITOR, Role::Auditor)] {
+        let stores = if role == Role::Auditor { Enrolment::AllStores } else { Enrolment::Only(vec![store_of("own")]) };
+        keys.create_fixed(secret, Terms { role, stores, allowance: Allowance::UNLIMITED }, NOW).unwrap();
+    }
+    Arc::new(Reloaded::new(keys.load().unwrap()))
 }
 
 /// A served evidence API over these events.
@@ -36,30 +66,8 @@ struct Api {
 impl Api {
     async fn over(events: &[Event]) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let options = SpoolOptions {
-            dir: dir.path().join("spool"),
-            source: "/gateways/a".to_owned(),
-            limit_bytes: 1 << 30,
-            segment_bytes: 1 << 20,
-            class: Class::Spool,
-        };
-        let spool = Spool::open(options.clone(), Clock::manual(NOW), Arc::clone(&metrics)).unwrap();
-        for event in events {
-            let _receipt = spool.append(event).unwrap();
-        }
-        let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
-        let followed =
-            vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
-        Follower::start(writer, followed, None, Clock::manual(NOW), metrics).unwrap().stop();
-        let keys = ApiKeyStore::of(dir.path());
-        for (secret, role) in [(AGENT, Role::Agent), (MERCHANT, Role::Merchant), (AUDITOR, Role::Auditor)] {
-            let stores =
-                if role == Role::Auditor { Enrolment::AllStores } else { Enrolment::Only(vec![store_of("own")]) };
-            keys.create_fixed(secret, Terms { role, stores, allowance: Allowance::UNLIMITED }, NOW).unwrap();
-        }
-        let keys = Arc::new(Reloaded::new(keys.load().unwrap()));
-        let router = evidence_router(EvidenceApi { store: Arc::new(store), keys });
+        let (store, keys) = (log_of(dir.path(), events), keys_in(dir.path()));
+        let router = evidence_router(EvidenceApi { store, keys });
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/v1/evidence", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -81,7 +89,7 @@ impl Api {
     }
 }
 
-fn denied(store: &str) -> Event {
+pub fn denied(store: &str) -> Event {
     let mut event = Event::new(EventKind::ExecutionDenied, NOW, TraceId::random()).of_token(Jti::random());
     event.data.store_id = Some(store_of(store));
     event.data.decision = Some("denied");
@@ -185,4 +193,20 @@ async fn the_timeline_of_an_execution() {
 async fn an_empty_log_has_no_last() {
     let api = Api::over(&[]).await;
     assert_eq!(api.as_key(AUDITOR, "/timeline/last").await.0, 404);
+}
+
+#[tokio::test]
+async fn the_published_shape_has_its_pages_of_the_published_kinds() {
+    let mut reserved = denied("own");
+    reserved.kind = EventKind::ExecutionReserved;
+    let (first, second) = (denied("own"), denied("own"));
+    let api = Api::over(&[first.clone(), reserved, second.clone()]).await;
+    let (_, page) = api.as_key(AUDITOR, "/events?shape=contract&limit=2").await;
+    let tokens: Vec<_> = page["events"].as_array().unwrap().iter().map(|one| &one["event"]["tokenId"]).collect();
+    assert_eq!(tokens, [first, second].map(|event| event.data.token_id.unwrap().to_string()).each_ref());
+    assert_eq!(page["more"], false);
+    assert_eq!(page["events"][0]["event"]["scope"], Value::Null);
+    let (_, none) = api.as_key(AUDITOR, "/events?shape=contract&type=execution.reserved").await;
+    assert_eq!(none["events"], serde_json::json!([]));
+    assert_eq!(api.as_key(AUDITOR, "/events?shape=round").await.0, 400);
 }

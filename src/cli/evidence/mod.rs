@@ -5,6 +5,7 @@ mod file;
 #[cfg(feature = "control-plane")]
 mod keys;
 mod prove;
+mod tail;
 mod verify;
 
 use std::io::Write;
@@ -56,6 +57,11 @@ enum EvidenceCommand {
         permyx evidence checkpoint --year 2026 --json\n\nWhat it covers cannot be changed any more without being \
         seen by whoever kept it: `permyx evidence verify PATH --trust FILE --checkpoint kept-in-october`.")]
     Checkpoint(prove::CheckpointArgs),
+    /// Follow the events as they are recorded
+    #[command(after_help = "Examples:\n  permyx evidence tail --type execution.denied\n  \
+        permyx evidence tail --store store-123 --from-start --json\n\n\
+        It begins with what is recorded from now on, and goes on where it was when the connection is lost.")]
+    Tail(tail::TailArgs),
     /// The keys that sign the log
     #[cfg(feature = "control-plane")]
     Keys(keys::KeysArgs),
@@ -68,6 +74,7 @@ pub fn run(args: &EvidenceArgs, out: &mut dyn Write) -> Result<(), CliError> {
         EvidenceCommand::Export(args) => waiting(export::run(args, out)),
         EvidenceCommand::Prove(args) => waiting(prove::run(args, out)),
         EvidenceCommand::Checkpoint(args) => waiting(prove::checkpoint(args, out)),
+        EvidenceCommand::Tail(args) => waiting(tail::run(args, out)),
         #[cfg(feature = "control-plane")]
         EvidenceCommand::Keys(args) => keys::run(args, Clock::system().now(), out),
     }

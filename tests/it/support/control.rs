@@ -9,6 +9,7 @@ use super::PATIENCE;
 use super::dir::TempDir;
 use super::http::{Answer, exchange, request};
 use super::program::{self, Program};
+use super::stream::Stream;
 
 /// A running control plane and its files. Its address stays the same over restarts.
 pub struct Control {
@@ -72,6 +73,25 @@ impl Control {
         if let Some(mut program) = self.program.take() {
             program.kill();
         }
+    }
+
+    /// Asks it to stop, and waits until it did.
+    pub fn stop(&mut self) {
+        let mut program = self.program.take().unwrap();
+        assert!(program.stop().success());
+    }
+
+    /// A stream of events from this query on, or behind `last`; else the refusal.
+    pub fn stream(&self, key: &str, query: &str, last: Option<u64>) -> Result<Stream, Answer> {
+        let key = format!("X-API-Key: {key}");
+        let last = last.map(|last| format!("Last-Event-ID: {last}"));
+        let headers: Vec<_> = std::iter::once(key.as_str()).chain(last.as_deref()).collect();
+        Stream::open(self.address, request("GET", &format!("/v1/evidence/stream?{query}"), &headers, ""))
+    }
+
+    /// The key that sees everything.
+    pub fn auditor(&self) -> &str {
+        &self.auditor
     }
 
     pub fn get(&self, path: &str) -> Answer {

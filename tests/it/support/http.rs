@@ -34,6 +34,9 @@ impl Answer {
     }
 }
 
+/// Status and headers.
+pub type Head = (u16, Vec<(String, String)>);
+
 /// One open connection.
 pub struct Connection {
     stream: TcpStream,
@@ -73,9 +76,7 @@ impl Connection {
 
     /// The next answer to a request with this method: one to HEAD has no body.
     pub fn answer_to(&mut self, method: &str) -> io::Result<Option<Answer>> {
-        let Some(head_len) = self.read_until_head()? else { return Ok(None) };
-        let head: Vec<u8> = self.unread.drain(..head_len).collect();
-        let (status, headers) = parse_head(&head)?;
+        let Some((status, headers)) = self.head()? else { return Ok(None) };
         let body = match body_length(method, status, &headers) {
             Length::Known(length) => self.take(length)?,
             Length::Chunked => self.take_chunks()?,
@@ -85,6 +86,26 @@ impl Connection {
             }
         };
         Ok(Some(Answer { status, headers, body }))
+    }
+
+    /// The head of the next answer, where its body is read with [`Self::chunk`].
+    pub fn head(&mut self) -> io::Result<Option<Head>> {
+        let Some(length) = self.read_until_head()? else { return Ok(None) };
+        let head: Vec<u8> = self.unread.drain(..length).collect();
+        parse_head(&head).map(Some)
+    }
+
+    /// The next chunk of a body; `None` behind the last.
+    pub fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let size = self.take_line()?;
+        let size = usize::from_str_radix(&size, 16).map_err(|_| io::ErrorKind::InvalidData)?;
+        if size == 0 {
+            while !self.take_line()?.is_empty() {}
+            return Ok(None);
+        }
+        let chunk = self.take(size)?;
+        self.take_line()?;
+        Ok(Some(chunk))
     }
 
     /// True when the peer closes the connection without another byte.
@@ -131,16 +152,10 @@ impl Connection {
 
     fn take_chunks(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
-        loop {
-            let size = self.take_line()?;
-            let size = usize::from_str_radix(&size, 16).map_err(|_| io::ErrorKind::InvalidData)?;
-            if size == 0 {
-                while !self.take_line()?.is_empty() {}
-                return Ok(body);
-            }
-            body.extend(self.take(size)?);
-            self.take_line()?;
+        while let Some(chunk) = self.chunk()? {
+            body.extend(chunk);
         }
+        Ok(body)
     }
 
     /// Reads once; false at the end of the stream.
@@ -175,7 +190,7 @@ fn body_length(method: &str, status: u16, headers: &[(String, String)]) -> Lengt
     }
 }
 
-fn parse_head(head: &[u8]) -> io::Result<(u16, Vec<(String, String)>)> {
+fn parse_head(head: &[u8]) -> io::Result<Head> {
     let head = String::from_utf8_lossy(head);
     let mut lines = head.trim_end().split("\r\n");
     let status = lines.next().and_then(|line| line.split(' ').nth(1)?.parse().ok());

@@ -18,6 +18,8 @@ pub mod program;
 pub mod real;
 pub mod redis;
 pub mod shop;
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+pub mod stream;
 pub mod ucp;
 
 use std::path::{Path, PathBuf};
