@@ -110,7 +110,7 @@ fn a_store_of_the_first_schema_is_brought_forward_with_what_it_holds() {
     spool.close().unwrap();
     let old = rusqlite::Connection::open(&path).unwrap();
     old.execute_batch(
-        "DROP TABLE refs; DROP TABLE sightings; DROP INDEX events_order_time; DROP TABLE logs;
+        "DROP TABLE refs; DROP TABLE sightings; DROP INDEX events_order_time; DROP TABLE logs; DROP INDEX events_id;
          ALTER TABLE streams DROP COLUMN producer; ALTER TABLE streams DROP COLUMN source;
          ALTER TABLE streams DROP COLUMN last_leaf; PRAGMA user_version = 1",
     )

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::record::{self, BODY_MAX, HEADER, Next};
@@ -61,7 +61,7 @@ impl Tail {
     }
 
     #[cfg(feature = "control-plane")]
-    pub fn dir(&self) -> &Path {
+    pub fn dir(&self) -> &std::path::Path {
         &self.dir
     }
 
