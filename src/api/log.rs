@@ -19,13 +19,14 @@ use serde::Deserialize;
 use crate::audit::bundle::{Content, Entry, Scope, ScopeKind, write};
 use crate::authority::Authority;
 use crate::evidence::log::{LogDir, LogError, LogKeys, LogReader};
-use crate::evidence::{LogPlace, Store, StoredEvent, YearLog};
+use crate::evidence::{Body, LogPlace, Store, StoredEvent, YearLog};
 use crate::keystore::agents::ApiKeys;
 use crate::model::event::{Event, EventKind};
 use crate::model::ids::TraceId;
 use crate::model::intent::Sha256;
 use crate::model::reason::Fault;
 use crate::reload::Reloaded;
+use crate::tlog::hash::leaf_hash;
 use crate::tlog::tile::{Kind, Tile};
 
 use super::evidence::{NoEvidence, key_of, malformed, viewer_of};
@@ -185,9 +186,8 @@ async fn export(
     }
     let bundle = move |api: &LogApi| {
         let found = api.store.timeline(&id, viewer.stores())?;
-        let newest = found.events.last().ok_or(Fault::NotFound)?;
-        let execution = newest.read().map(|body| body.correlation.to_owned()).ok_or(Fault::Internal)?;
-        let log = api.store.log_of(newest.index)?.ok_or(Fault::NotFound)?;
+        let (execution, index) = named(&found.events, &id).ok_or(Fault::NotFound)?;
+        let log = api.store.log_of(index)?.ok_or(Fault::NotFound)?;
         let is_of = |event: &StoredEvent| event.read().is_some_and(|body| body.correlation == execution);
         let events: Vec<_> =
             found.events.into_iter().filter(|event| event.index >= log.first && is_of(event)).collect();
@@ -199,6 +199,23 @@ async fn export(
         bundle(api, log, &Wanted { scope, range: None, leaves: leaves.collect(), since: asked.since })
     };
     exported(api, &headers, bundle).await
+}
+
+/// The execution that an id names, and the index of one of its events. A timeline joins others to it that
+/// share a cart: those are not what was asked for.
+fn named(events: &[StoredEvent], id: &str) -> Option<(String, u64)> {
+    let read = || events.iter().rev().filter_map(|event| Some((event.index, event.read()?)));
+    let judged = |body: &Body<'_>| matches!(body.name(), "order.correlated" | "order.correlation_revised");
+    let exactly = |body: &Body<'_>| {
+        body.correlation == id || body.correlation.strip_prefix("exec_") == Some(id) || body.data.trace_id == Some(id)
+    };
+    let of_order = |body: &Body<'_>| body.data.order_id.as_deref() == Some(id);
+    let found = read()
+        .find(|(_, body)| exactly(body))
+        .or_else(|| read().find(|(_, body)| of_order(body) && judged(body)))
+        .or_else(|| read().find(|(_, body)| of_order(body)))
+        .or_else(|| read().next().filter(|_| id == "last"));
+    found.map(|(index, body)| (body.correlation.to_owned(), index))
 }
 
 /// A bundle of a range of this year's log, whole: for those who may see everything.
@@ -269,7 +286,13 @@ fn bundle(api: &LogApi, log: YearLog, wanted: &Wanted) -> Result<Vec<u8>, NoEvid
     let tree = reader.tree()?.ok_or_else(not_yet)?;
     let size = tree.checkpoint().size();
     let entry = |(index, bytes): &(u64, Vec<u8>)| {
-        Ok::<_, NoEvidence>((*index, bytes.clone(), tree.inclusion(*index, size)?.ok_or_else(not_yet)?))
+        let path = tree.inclusion(*index, size)?.ok_or_else(not_yet)?;
+        // What the store holds and the log does not is not signed once more.
+        path.verify(leaf_hash(bytes), *index, size, tree.checkpoint().root()).map_err(|_| {
+            tracing::error!(index, "the store and the log differ");
+            NoEvidence::from(Fault::Internal)
+        })?;
+        Ok::<_, NoEvidence>((*index, bytes.clone(), path))
     };
     let entries = wanted.leaves.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
     let events = entries.iter().map(|(index, bytes, path)| Entry { index: *index, bytes, path: path.clone() });

@@ -71,11 +71,14 @@ fn went_back(headers: &HeaderMap) -> Result<Option<u64>, NoEvidence> {
     next.map(Some).ok_or_else(|| malformed("Permyx-Went-Back", "not a sequence"))
 }
 
-/// A stream belongs to the key that began it; another one goes on with it when that key is revoked.
+/// A stream belongs to the key that began it; when that is revoked, one for all stores goes on with it.
 async fn deliver(api: &StreamsApi, delivery: Arc<Delivery>, key: &ApiKey) -> Result<u64, NotTaken> {
     let by = |inherits| Producer { key: key.id.clone(), inherits };
     match api.inbox.deliver(delivery.clone(), by(false)).await {
-        Err(NotTaken::Store(StoreError::Foreign(owner))) if api.keys.snapshot().by_id(&owner).is_none() => {
+        // Whose stores the old key was for is not known any more: only a key for all of them may go on.
+        Err(NotTaken::Store(StoreError::Foreign(owner)))
+            if key.terms.stores == Enrolment::AllStores && api.keys.snapshot().by_id(&owner).is_none() =>
+        {
             tracing::warn!(%owner, key = %key.id, "a stream goes on with another key, since its own is revoked");
             api.inbox.deliver(delivery, by(true)).await
         }
@@ -87,7 +90,9 @@ impl From<NotTaken> for NoEvidence {
     fn from(error: NotTaken) -> Self {
         match error {
             NotTaken::Busy => Fault::EvidenceUnavailable.into(),
-            NotTaken::Store(StoreError::Foreign(_)) => malformed("identity", error.to_string()).forbidden(),
+            NotTaken::Store(StoreError::Foreign(_) | StoreError::Local | StoreError::OtherSource) => {
+                malformed("identity", error.to_string()).forbidden()
+            }
             NotTaken::OtherStore { .. } => malformed("storeId", error.to_string()).forbidden(),
             NotTaken::Store(error) => error.into(),
             error => malformed("body", error.to_string()),

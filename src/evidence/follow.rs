@@ -32,7 +32,9 @@ const BACK_OFF: Duration = Duration::from_millis(500);
 /// How long the last events may take when the follower is stopped.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
 /// How long the log of the old year may take to be sealed.
-const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+/// And after how long it is tried again where it was not.
+const TURN_AGAIN: Duration = Duration::from_secs(60);
 /// Idle rounds after which it is checked that a directory is still the same one.
 const RECOGNISE_EVERY: u32 = 200;
 
@@ -72,7 +74,7 @@ impl Follower {
         let stop = Arc::new(AtomicBool::new(false));
         let sources = spools.into_iter().map(Source::new).collect();
         let (inbox, deliveries) = Inbox::new();
-        let work = Work { writer, sources, deliveries, closer, year: None, clock, metrics };
+        let work = Work { writer, sources, deliveries, closer, year: None, next_turn: None, clock, metrics };
         let thread = std::thread::Builder::new().name("evidence".to_owned()).spawn({
             let stop = Arc::clone(&stop);
             move || work.run(&stop)
@@ -104,6 +106,8 @@ struct Work {
     closer: Option<Closer>,
     /// The year whose log events go into.
     year: Option<u16>,
+    /// When it is tried again to begin the next one.
+    next_turn: Option<Instant>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -148,11 +152,18 @@ impl Work {
         self.year = match current {
             None => Some(self.writer.begin_log(now.year(), None, now)?.year),
             Some(log) if log.year >= now.year() => Some(log.year),
-            Some(log) => {
-                let last = closer.close(log, CLOSE_WITHIN).ok_or(StoreError::NotClosed)?;
-                tracing::info!(year = now.year(), "the log of a new year begins");
-                Some(self.writer.begin_log(now.year(), Some(last.into()), now)?.year)
-            }
+            Some(_) if self.next_turn.is_some_and(|next| Instant::now() < next) => self.year,
+            Some(log) => match closer.close(log, CLOSE_WITHIN) {
+                Some(last) => {
+                    tracing::info!(year = now.year(), "the log of a new year begins");
+                    Some(self.writer.begin_log(now.year(), Some(last.into()), now)?.year)
+                }
+                None => {
+                    tracing::error!(year = log.year, "the log of the old year cannot be sealed, and goes on for now");
+                    self.next_turn = Some(Instant::now() + TURN_AGAIN);
+                    Some(log.year)
+                }
+            },
         };
         Ok(())
     }

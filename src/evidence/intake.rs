@@ -21,6 +21,9 @@ use crate::telemetry::metrics::Metrics;
 const WAITING: usize = 16;
 /// Most records of one delivery.
 pub const RECORDS_MAX: usize = 512;
+/// Largest number in an event, and so largest sequence: what every reader of JSON keeps.
+const SEQUENCE_MAX: u64 = (1 << 53) - 1;
+const SEQUENCE_DIGITS: usize = 20;
 /// Most bytes of one delivery.
 pub const DELIVERY_MAX: usize = 1 << 20;
 
@@ -31,10 +34,12 @@ pub enum NotTaken {
     Malformed(usize),
     #[error("more than {RECORDS_MAX} records at once")]
     TooMany,
-    #[error("record {0} does not follow the one before it")]
+    #[error("record {0} does not follow the one before it, or is beyond {SEQUENCE_MAX}")]
     Unordered(u64),
-    #[error("record {0} is no event")]
+    #[error("record {0} is no event in the canonical bytes of RFC 8785, with this number as its sequence")]
     NoEvent(u64),
+    #[error("record {0} tells of no store: executions and orders are of one")]
+    NoStore(u64),
     #[error("record {sequence} is from `{source_}`, and this is the stream `{stream}`")]
     OtherSource { sequence: u64, source_: String, stream: String },
     #[error("record {sequence} is a `{kind}`, which no gateway records")]
@@ -65,6 +70,7 @@ impl Delivery {
         stores: Option<&[StoreId]>,
     ) -> Result<Self, NotTaken> {
         let mut records: Vec<Read> = Vec::new();
+        let mut first_source = None;
         let mut rest = bytes;
         while !rest.is_empty() {
             let Next::Record(record) = record::next_at_once(rest) else {
@@ -73,10 +79,14 @@ impl Delivery {
             if records.len() == RECORDS_MAX {
                 return Err(NotTaken::TooMany);
             }
-            if records.last().is_some_and(|last| last.sequence >= record.sequence) || record.sequence == 0 {
+            let follows = records.last().is_none_or(|last| last.sequence < record.sequence);
+            if !follows || !(1..=SEQUENCE_MAX).contains(&record.sequence) {
                 return Err(NotTaken::Unordered(record.sequence));
             }
-            may_deliver(identity, record.sequence, record.body, stores)?;
+            let source = may_deliver(identity, record.sequence, record.body, stores)?;
+            if source != *first_source.get_or_insert_with(|| source.clone()) {
+                return Err(NotTaken::NoEvent(record.sequence));
+            }
             records.push(Read { sequence: record.sequence, body: record.body.to_vec() });
             rest = rest.get(record.framed_len()..).unwrap_or_default();
         }
@@ -85,21 +95,48 @@ impl Delivery {
 }
 
 /// A producer speaks for itself and for its stores, whatever its key could read.
-fn may_deliver(identity: Uuid, sequence: u64, body: &[u8], stores: Option<&[StoreId]>) -> Result<(), NotTaken> {
-    let event = Body::read(body).ok_or(NotTaken::NoEvent(sequence))?;
+/// Answers the source.
+fn may_deliver(identity: Uuid, sequence: u64, body: &[u8], stores: Option<&[StoreId]>) -> Result<String, NotTaken> {
+    let event = Body::read(body).filter(|_| is_canonical(body)).ok_or(NotTaken::NoEvent(sequence))?;
+    if event.sequence.parse() != Ok(sequence) || event.sequence.len() != SEQUENCE_DIGITS {
+        return Err(NotTaken::NoEvent(sequence));
+    }
     let stream = identity.simple().to_string();
     let own = event.source.strip_prefix("/gateways/").and_then(|rest| rest.rsplit_once('/'));
     if own.is_none_or(|(_, of)| of != stream) {
         return Err(NotTaken::OtherSource { sequence, source_: event.source, stream });
     }
-    if !event.kind().is_some_and(is_a_gateways) || event.data.of.is_some() {
+    let speaks_as_us = event.data.stage.is_some_and(|stage| !matches!(stage, "gateway" | "validate"));
+    if !event.kind().is_some_and(is_a_gateways) || event.data.of.is_some() || speaks_as_us {
         return Err(NotTaken::OtherKind { sequence, kind: event.name().to_owned() });
     }
-    let (Some(stores), Some(store)) = (stores, event.data.store_id) else { return Ok(()) };
+    let needs_store = event.name().starts_with("execution.") || event.name().starts_with("order.");
+    let store = match event.data.store_id {
+        None if needs_store => return Err(NotTaken::NoStore(sequence)),
+        store => store,
+    };
+    let (Some(stores), Some(store)) = (stores, store) else { return Ok(event.source) };
     if stores.iter().any(|enrolled| enrolled.as_str() == store) {
-        return Ok(());
+        return Ok(event.source);
     }
     Err(NotTaken::OtherStore { sequence, store: store.to_owned() })
+}
+
+/// Whether these are the bytes that we would write: what an auditor would not take is not taken here.
+fn is_canonical(body: &[u8]) -> bool {
+    // Its objects are sorted and know each member once, and its texts are UTF-8 with the shortest escapes.
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(body) else { return false };
+    is_plain(&value) && value.to_string().as_bytes() == body
+}
+
+fn is_plain(value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Number(number) => number.as_u64().is_some_and(|number| number <= SEQUENCE_MAX),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(members) => members.iter().all(|(name, value)| name.is_ascii() && is_plain(value)),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 /// What a gateway decides and sees. Judgements of orders, keys, and what is missing of a stream are
@@ -197,7 +234,8 @@ fn take(
     metrics: &Metrics,
     now: Timestamp,
 ) -> Result<u64, StoreError> {
-    let mut stream = writer.delivered(delivery.identity, by)?;
+    let source = delivery.records.first().and_then(|first| Some(Body::read(&first.body)?.source));
+    let mut stream = writer.delivered(delivery.identity, by, source.as_deref())?;
     if let Some(next) = delivery.went_back.filter(|next| *next < stream.next) {
         tracing::error!(stream = %delivery.identity.simple(), expected = stream.next, found = next, "a spool went back; was a copy of it restored?");
         metrics.evidence_gaps.with_label_values(&["went_back"]).inc();
@@ -264,6 +302,41 @@ mod tests {
         for foreign in [gap, event(EventKind::EvidenceLogOpened), event(EventKind::OrderCorrelated)] {
             assert!(matches!(read(&own, &foreign, None), Err(NotTaken::OtherKind { .. })), "{foreign:?}");
         }
+    }
+
+    /// A log is for all: what one producer may not spoil is looked at before it is in.
+    #[test]
+    fn what_an_auditor_would_not_take_is_not_taken() {
+        let own = format!("/gateways/a/{}", identity().simple());
+        let mut event = Event::new(EventKind::ExecutionDenied, NOW, TraceId::random());
+        let mut good = Vec::new();
+        event.data.store_id = StoreId::parse("shop").ok();
+        event.write_json(&mut good, Link::first(&own, NOW));
+        let good = String::from_utf8(good).unwrap();
+        let read = |sequence, body: &[u8]| {
+            let mut out = Vec::new();
+            record::encode(&mut out, sequence, |out| out.extend_from_slice(body)).unwrap();
+            Delivery::read(identity(), &out, None, None).map(|_| ())
+        };
+        assert!(read(1, good.as_bytes()).is_ok());
+        for bad in [
+            good.replace("\",\"", "\", \""),
+            good.replace("\"data\":{", "\"data\":{\"a\":1.5,"),
+            good.replace("\"data\":{", "\"data\":{\"a\":9007199254740992,"),
+            good.replace("\"data\":{", "\"data\":{\"z\":1,"),
+        ] {
+            assert!(matches!(read(1, bad.as_bytes()), Err(NotTaken::NoEvent(1))), "{bad}");
+        }
+        let torn: Vec<u8> = good.bytes().map(|byte| if byte == b'E' { 0xFF } else { byte }).collect();
+        assert!(read(1, &torn).is_err() || !good.contains('E'));
+        assert!(matches!(read(2, good.as_bytes()), Err(NotTaken::NoEvent(2))), "its own number is another");
+        assert!(matches!(read(u64::MAX, good.as_bytes()), Err(NotTaken::Unordered(u64::MAX))));
+        event.data.store_id = None;
+        assert!(matches!(Delivery::read(identity(), &record(&own, &event), None, None), Err(NotTaken::NoStore(1))));
+        event.data.store_id = StoreId::parse("shop").ok();
+        event.data.stage = Some("webhook");
+        let as_us = Delivery::read(identity(), &record(&own, &event), None, None);
+        assert!(matches!(as_us, Err(NotTaken::OtherKind { .. })));
     }
 
     #[test]

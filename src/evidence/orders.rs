@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, Statement, Transaction, params};
 use uuid::Uuid;
 
-use super::query::{Conditions, Filter, LIMIT_MAX, json, with_shared_tokens};
+use super::query::{Conditions, Filter, LIMIT_MAX, NO_REFUSAL, json, with_shared_tokens};
 use super::store::{Store, StoreError};
 use super::stored::{Body, StoredEvent};
 use crate::model::event::EventKind;
@@ -80,6 +80,7 @@ impl Store {
             let mut wanted = Conditions::default();
             wanted.add("corr IN (SELECT value FROM json_each(?))", json(&joined));
             wanted.add("+store = ?", clues.store.clone());
+            wanted.add_text(NO_REFUSAL);
             wanted.select(&snapshot, "idx ASC", LIMIT_MAX)
         })
     }

@@ -13,6 +13,11 @@ use crate::model::time::Timestamp;
 
 /// Most events that one query answers.
 pub const LIMIT_MAX: usize = 1000;
+/// The events of which a caller can make as many as it likes, and the others.
+pub(super) const REFUSAL: &str =
+    "+type IN ('execution.denied', 'execution.expired', 'execution.replay_detected', 'execution.retried')";
+pub(super) const NO_REFUSAL: &str =
+    "+type NOT IN ('execution.denied', 'execution.expired', 'execution.replay_detected', 'execution.retried')";
 /// Most executions that one timeline joins.
 const JOINED_MAX: usize = 64;
 
@@ -79,11 +84,17 @@ impl Store {
             let named = executions_of(&snapshot, id, visible)?;
             let joined = with_shared_tokens(&snapshot, named)?;
             let joined = with_shared_tokens(&snapshot, with_same_purchase(&snapshot, joined)?)?;
-            let mut wanted = Conditions::of(&Filter { visible, ..Filter::default() });
-            wanted.add("corr IN (SELECT value FROM json_each(?))", json(&joined));
-            let mut events = wanted.select(&snapshot, "idx ASC", LIMIT_MAX + 1)?;
+            // What was decided and came of it first: refusals, of which anybody can make many, hide none of it.
+            let mut events = Vec::new();
+            for sort in [NO_REFUSAL, REFUSAL] {
+                let mut wanted = Conditions::of(&Filter { visible, ..Filter::default() });
+                wanted.add("corr IN (SELECT value FROM json_each(?))", json(&joined));
+                wanted.add_text(sort);
+                events.extend(wanted.select(&snapshot, "idx ASC", LIMIT_MAX + 1)?);
+            }
             let truncated = events.len() > LIMIT_MAX;
             events.truncate(LIMIT_MAX);
+            events.sort_by_key(|event| event.index);
             Ok(Joined { events, truncated })
         })
     }
@@ -106,7 +117,8 @@ impl Store {
 
     /// How many records are known to be missing.
     pub fn missing(&self) -> Result<u64, StoreError> {
-        let sum = "SELECT coalesce(sum(to_seq - from_seq + 1), 0) FROM gaps WHERE cause <> 'broken_chain'";
+        let sum =
+            "SELECT coalesce(sum(min(to_seq - from_seq + 1, 1 << 40)), 0) FROM gaps WHERE cause <> 'broken_chain'";
         self.read(|connection| connection.query_row(sum, [], |row| row.get::<_, i64>(0))).map(i64::unsigned_abs)
     }
 

@@ -80,7 +80,7 @@ impl Closer {
     /// done now. Meanwhile no event may be added.
     pub(super) fn close(&self, log: YearLog, within: Duration) -> Option<String> {
         let (closed, checkpoint) = channel();
-        self.0.send(Command::Close { log, closed }).ok()?;
+        self.0.try_send(Command::Close { log, closed }).ok()?;
         checkpoint.recv_timeout(within).ok()
     }
 }

@@ -33,8 +33,10 @@ pub enum StoreError {
     Newer { path: PathBuf, found: i64 },
     #[error("another process writes to this evidence store")]
     SecondWriter,
-    #[error("the log of the old year could not be sealed")]
-    NotClosed,
+    #[error("the stream is read on this host, and not delivered")]
+    Local,
+    #[error("the stream has another source")]
+    OtherSource,
     #[error("the stream belongs to the key {0}")]
     Foreign(AgentId),
     #[error("too many queries of the evidence store at once")]

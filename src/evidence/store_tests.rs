@@ -287,6 +287,40 @@ fn holes_are_told() {
     assert_eq!(told, [gap(1, 2), gap(5, 8), gap(11, 11)]);
 }
 
+/// A stream belongs to whoever began it: a directory on this host, or a key.
+#[test]
+fn nobody_goes_on_with_the_stream_of_somebody_else() {
+    let setting = Setting::new();
+    let (_store, mut writer) = setting.open();
+    let (local, remote) = (Uuid::new_v4(), Uuid::new_v4());
+    let by = |key: &str, inherits| Producer { key: AgentId::parse(key).unwrap(), inherits };
+    writer.stream(local).unwrap();
+    assert!(matches!(writer.delivered(local, &by("ak_1", true), None), Err(StoreError::Local)));
+    assert_eq!(writer.delivered(remote, &by("ak_1", false), None).unwrap().next, 1);
+    assert!(matches!(writer.delivered(remote, &by("ak_2", false), None), Err(StoreError::Foreign(_))));
+    assert!(writer.delivered(remote, &by("ak_2", true), None).is_ok());
+    assert!(matches!(writer.delivered(remote, &by("ak_1", false), None), Err(StoreError::Foreign(_))));
+}
+
+#[test]
+fn many_refusals_hide_no_outcome() {
+    let setting = Setting::new();
+    let spool = open_spool(&setting.spool("a"), "/a");
+    let token = Jti::random();
+    let of = |kind| {
+        let mut event = Event::new(kind, NOW, TraceId::random()).of_token(token);
+        event.data.store_id = Some(store_of("s"));
+        event
+    };
+    for _ in 0..LIMIT_MAX + 5 {
+        let _receipt = spool.append(&of(EventKind::ExecutionDenied)).unwrap();
+    }
+    let _receipt = spool.append(&of(EventKind::ExecutionValidated)).unwrap();
+    let joined = setting.take(&["a"], Consumed::Kept).timeline(&token.to_string(), None).unwrap();
+    assert!(joined.truncated);
+    assert_eq!(joined.events.last().unwrap().read().unwrap().name(), "execution.validated");
+}
+
 #[test]
 fn a_newer_schema_is_refused() {
     let setting = Setting::new();

@@ -1,7 +1,7 @@
 //! The one writer of the store: events of streams go in, and what is missing of them is told in the
 //! log itself, by a stream of the store's own.
 
-use rusqlite::{OptionalExtension, Row, Statement, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, Transaction, params};
 use uuid::Uuid;
 
 use super::orders;
@@ -26,18 +26,26 @@ impl Writer {
         );
         match known.optional()? {
             Some(stream) => Ok(stream),
-            None => self.begin_stream(identity, 1, None),
+            None => Ok(begin_stream(&self.0, identity, 1, None)?),
         }
     }
 
-    /// The same of a stream that is delivered: it belongs to the key that began it.
-    pub fn delivered(&mut self, identity: Uuid, by: &Producer) -> Result<Stream, StoreError> {
+    /// The same of a stream that is delivered: it belongs to the key that began it, and has one source.
+    /// Those that are read on this host belong to nobody else.
+    pub fn delivered(&mut self, identity: Uuid, by: &Producer, source: Option<&str>) -> Result<Stream, StoreError> {
+        let owner = "SELECT producer FROM streams WHERE identity = ?1 ORDER BY generation DESC LIMIT 1";
+        let owner =
+            self.0.query_row(owner, [identity.to_string()], |row| row.get::<_, Option<String>>(0)).optional()?;
+        match owner {
+            Some(None) => return Err(StoreError::Local),
+            Some(Some(owner)) if owner != by.key.as_str() && !by.inherits => {
+                return Err(AgentId::parse(&owner).map_or(StoreError::Local, StoreError::Foreign));
+            }
+            _ => {}
+        }
         let stream = self.stream(identity)?;
-        let owner: Option<String> =
-            self.0.query_row("SELECT producer FROM streams WHERE id = ?1", [stream.id], |row| row.get(0))?;
-        let owner = owner.and_then(|owner| AgentId::parse(&owner).ok());
-        if let Some(owner) = owner.filter(|owner| *owner != by.key && !by.inherits) {
-            return Err(StoreError::Foreign(owner));
+        if stream.source.as_deref().zip(source).is_some_and(|(known, told)| known != told) {
+            return Err(StoreError::OtherSource);
         }
         let owns = "UPDATE streams SET producer = ?2 WHERE identity = ?1 AND producer IS NOT ?2";
         self.0.execute(owns, params![identity.to_string(), by.key.as_str()])?;
@@ -53,22 +61,12 @@ impl Writer {
         next: u64,
         now: Timestamp,
     ) -> Result<Stream, StoreError> {
-        let stream = self.begin_stream(identity, next, before.source.as_deref())?;
         let transaction = self.begin()?;
+        let stream = begin_stream(&transaction, identity, next, before.source.as_deref())?;
         let hole = Hole { from: next, to: before.next.saturating_sub(1), cause: HoleCause::WentBack };
         tell(&transaction, before, &[hole], now)?;
         transaction.commit()?;
         Ok(stream)
-    }
-
-    fn begin_stream(&mut self, identity: Uuid, next: u64, source: Option<&str>) -> Result<Stream, StoreError> {
-        self.0.execute(
-            "INSERT INTO streams(identity, generation, next_seq, source, producer)
-             SELECT ?1, 1 + coalesce(max(generation), 0), ?2, ?3, max(producer) FROM streams WHERE identity = ?1",
-            params![identity.to_string(), signed(next), source],
-        )?;
-        let id = self.0.last_insert_rowid();
-        Ok(Stream { id, next, source: source.map(str::to_owned), last: None })
     }
 
     /// Takes records of one stream, in one transaction with the new place in it. Answers what is
@@ -96,6 +94,15 @@ impl Writer {
     }
 }
 
+fn begin_stream(at: &Connection, identity: Uuid, next: u64, source: Option<&str>) -> rusqlite::Result<Stream> {
+    at.execute(
+        "INSERT INTO streams(identity, generation, next_seq, source, producer)
+         SELECT ?1, 1 + coalesce(max(generation), 0), ?2, ?3, max(producer) FROM streams WHERE identity = ?1",
+        params![identity.to_string(), signed(next), source],
+    )?;
+    Ok(Stream { id: at.last_insert_rowid(), next, source: source.map(str::to_owned), last: None })
+}
+
 fn stream(row: &Row<'_>) -> rusqlite::Result<Stream> {
     let last: Option<Vec<u8>> = row.get(3)?;
     Ok(Stream {
@@ -116,7 +123,7 @@ fn insert_all(transaction: &Transaction<'_>, stream: &mut Stream, records: &[Rea
             holes.push(Hole { from: stream.next, to: sequence - 1, cause: HoleCause::Missing });
             stream.last = None;
         }
-        stream.next = sequence + 1;
+        stream.next = sequence.saturating_add(1);
         let inserted = match Body::read(bytes) {
             Some(body) => insert_event((&mut insert, &mut index), stream.id, *sequence, &body, bytes)?.then_some(body),
             None => None,

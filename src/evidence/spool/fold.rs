@@ -64,7 +64,6 @@ struct Sort {
     stage: Option<&'static str>,
     store: Option<StoreId>,
     route: Option<Arc<str>>,
-    agent_name: Option<Text>,
 }
 
 impl Sort {
@@ -80,7 +79,6 @@ impl Sort {
             stage: data.stage,
             store: data.store_id.clone(),
             route: data.route.clone(),
-            agent_name: data.agent_name.clone(),
         }
     }
 }
@@ -171,6 +169,10 @@ fn told(caller: &Caller, count: Count) -> Option<Event> {
     data.diff.clear();
     data.observed = None;
     data.refs.clear();
+    // Who the first seemed to be says nothing of the others.
+    data.signals.clear();
+    data.flags.clear();
+    (data.agent_name, data.agent_confidence, data.rating_version, data.channel) = (None, None, None, None);
     if *caller == Caller::Others {
         data.token_id = None;
         data.agent_id = None;
@@ -194,6 +196,7 @@ impl Spool {
         caller: Caller,
         foldable: Foldable,
     ) -> Result<Option<Receipt>, SpoolError> {
+        self.state.lock().check()?;
         let (used, limit) = self.usage();
         let pressed = used > limit / 2;
         self.tell_folded_when_due();

@@ -239,7 +239,7 @@ impl Spool {
             if state.gaps.is_empty() {
                 tracing::error!(%error, cause = cause.as_str(), "evidence is being lost");
             }
-            self.note_gap(&mut state, Gap::lost(cause, event.data.count.unwrap_or(1)));
+            self.note_gap(&mut state, Gap::lost(cause, event.folded()));
         }
         drop(state);
         written

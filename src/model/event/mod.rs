@@ -53,6 +53,12 @@ impl Event {
         self
     }
 
+    /// How many calls it tells of: those that were folded have a first one, and a count.
+    #[must_use]
+    pub fn folded(&self) -> u64 {
+        self.data.since.and(self.data.count).unwrap_or(1)
+    }
+
     /// Joins the event to the execution of a *verified* token.
     #[must_use]
     pub fn of_token(mut self, jti: Jti) -> Self {
