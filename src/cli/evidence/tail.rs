@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use http::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 
+use super::Api;
 use crate::cli::ask::{escaped, key_header};
 use crate::cli::error::CliError;
 use crate::cli::token::understood;
@@ -40,12 +41,8 @@ pub(super) struct TailArgs {
     /// Begin after the event with this index
     #[arg(long, value_name = "INDEX")]
     cursor: Option<u64>,
-    /// Where the control plane is
-    #[arg(long, env = "PERMYX_URL", default_value = "http://127.0.0.1:8481")]
-    url: String,
-    /// The key of a merchant, an auditor or an operator
-    #[arg(long, env = "PERMYX_EVIDENCE_KEY", hide_env_values = true, default_value = "permyx_merchant_YOUR_KEY")]
-    key: String,
+    #[command(flatten)]
+    api: Api,
     /// Print each event as it was written, one a line
     #[arg(long)]
     json: bool,
@@ -58,7 +55,7 @@ impl TailArgs {
             asked.iter().filter_map(|(name, value)| Some(format!("{name}={}", escaped(value.as_deref()?)))).collect();
         let cursor = if self.from_start { Some(0) } else { self.cursor };
         pairs.extend(cursor.map(|cursor| format!("cursor={cursor}")));
-        format!("{}/v1/evidence/stream?{}", self.url.trim_end_matches('/'), pairs.join("&"))
+        format!("{}/v1/evidence/stream?{}", self.api.url.trim_end_matches('/'), pairs.join("&"))
     }
 }
 
@@ -80,7 +77,7 @@ struct Tail<'a> {
 
 impl Tail<'_> {
     async fn follow(&mut self) -> Result<(), CliError> {
-        let no_answer = |source| CliError::NoAnswer { url: self.args.url.clone(), source };
+        let no_answer = |source| CliError::NoAnswer { url: self.args.api.url.clone(), source };
         let client = Client::new(Limits::default()).map_err(no_answer)?;
         let mut pause = AGAIN;
         loop {
@@ -91,9 +88,9 @@ impl Tail<'_> {
                 }
                 // Once it went well, what is not there may come back.
                 Ok(Opened::Refused(answer)) if self.place.is_some() && answer.status.is_server_error() => {}
-                Ok(Opened::Refused(answer)) => return understood(&self.args.url, &answer).map(drop),
+                Ok(Opened::Refused(answer)) => return understood(&self.args.api.url, &answer).map(drop),
                 Err(_) if self.place.is_some() => {}
-                Err(source) => return Err(CliError::NoAnswer { url: self.args.url.clone(), source }),
+                Err(source) => return Err(CliError::NoAnswer { url: self.args.api.url.clone(), source }),
             }
             if pause == AGAIN {
                 // Nobody is harmed where it cannot be told.
@@ -106,7 +103,7 @@ impl Tail<'_> {
 
     fn headers(&self) -> Result<HeaderMap, CliError> {
         let accept = (ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let mut headers = HeaderMap::from_iter([accept, key_header(&self.args.key)?]);
+        let mut headers = HeaderMap::from_iter([accept, key_header(&self.args.api.key)?]);
         let place = self.place.as_deref().and_then(|place| HeaderValue::from_str(place).ok());
         headers.extend(place.map(|place| (HeaderName::from_static("last-event-id"), place)));
         Ok(headers)
@@ -115,7 +112,7 @@ impl Tail<'_> {
     /// Prints what comes, until the connection is lost.
     async fn print(&mut self, mut stream: Following) -> Result<(), CliError> {
         let is_ours = stream.headers.get("content-type").is_some_and(|kind| kind == "text/event-stream");
-        let not_ours = || CliError::NotPermyx { url: self.args.url.clone(), status: 200 };
+        let not_ours = || CliError::NotPermyx { url: self.args.api.url.clone(), status: 200 };
         if !is_ours {
             return Err(not_ours());
         }
@@ -124,7 +121,7 @@ impl Tail<'_> {
             let bytes = match stream.next(SILENCE).await {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) | Err(ClientError::BrokeOff { .. } | ClientError::TimedOut { .. }) => return Ok(()),
-                Err(source) => return Err(CliError::NoAnswer { url: self.args.url.clone(), source }),
+                Err(source) => return Err(CliError::NoAnswer { url: self.args.api.url.clone(), source }),
             };
             for block in blocks.feed(&bytes).map_err(|_| not_ours())? {
                 if let Some(data) = &block.data {
