@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up ends")]
 #![expect(clippy::print_stdout, reason = "a bench tells what it found")]
 
+#[path = "support/purchase.rs"]
+mod purchase;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,12 +16,8 @@ use permyx::audit::source::Directory;
 use permyx::audit::trust::Trust;
 use permyx::audit::verify_log;
 use permyx::evidence::Body;
-use permyx::model::event::{Event, EventKind, Link};
-use permyx::model::ids::{AgentId, Jti, StoreId, TraceId};
-use permyx::model::intent::{Intent, Quantity, Sha256};
-use permyx::model::money::Price;
-use permyx::model::scope::Scope;
-use permyx::model::time::Timestamp;
+use permyx::model::event::Link;
+use permyx::model::intent::Sha256;
 use permyx::tlog::checkpoint::Checkpoint;
 use permyx::tlog::entries;
 use permyx::tlog::hash::{Hash, leaf_hash};
@@ -26,38 +25,13 @@ use permyx::tlog::key::{KeyName, SecretKey, Signer};
 use permyx::tlog::merkle::Frontier;
 use permyx::tlog::tile::{Kind, WIDTH, bytes_of, tile_of, tiles};
 
+use purchase::{NOW, purchase};
+
 /// How many, when it is run as a bench; run as a test it only shows that it works.
 const EVENTS: u64 = 1_000_000;
 const EVENTS_OF_A_TEST: u64 = 2_000;
 const ROUNDS: usize = 3;
-const NOW: Timestamp = Timestamp::of_seconds(1_795_000_000);
 const SOURCE: &str = "/gateways/bench/0199f3a09d1b7c559d0e2f6a4d1f9b10";
-
-fn purchase() -> [Event; 2] {
-    let intent = Intent {
-        store: StoreId::parse("store-123").unwrap(),
-        variant: permyx::model::ids::VariantId::parse("shopify:variant:123456").unwrap(),
-        quantity: Quantity::new(1).unwrap(),
-        price: Price::parse_text("29.99 USD").unwrap(),
-        scope: Scope::AgentExec,
-    };
-    let (trace, jti) = (TraceId::random(), Jti::random());
-    [EventKind::ExecutionReserved, EventKind::ExecutionValidated].map(|kind| {
-        let mut event = Event::new(kind, NOW, trace).of_token(jti);
-        event.data.agent_id = AgentId::parse("ak_demo").ok();
-        event.data.stage = Some("gateway");
-        event.data.decision = Some("allowed");
-        event.data.route = Some("checkout".into());
-        event.data.store_id = Some(intent.store.clone());
-        event.data.variant_id = Some(intent.variant.to_string().into());
-        event.data.quantity = Some(intent.quantity.get());
-        event.data.price = Some(intent.price.to_string().into());
-        event.data.scope = Some(intent.scope);
-        event.data.intent_hash = Some(intent.hash());
-        event.data.policy_hash = Some(Sha256::of(b"policy"));
-        event
-    })
-}
 
 fn put(dir: &Path, name: &str, bytes: &[u8]) {
     let path = dir.join(name);
