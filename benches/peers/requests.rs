@@ -1,0 +1,107 @@
+//! What the callers send: the same bytes to every proxy.
+
+use permyx::clock::Clock;
+use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
+use permyx::model::intent::{Intent, Quantity};
+use permyx::model::money::Price;
+use permyx::model::scope::Scope;
+use permyx::token::issue::{Grant, Lifetime, issue};
+use permyx::token::keys::SigningKey;
+
+use crate::job::Job;
+
+/// Of so many requests with a token, one buys something else than its token says.
+pub const ONE_WRONG_IN: usize = 100;
+/// A character of the signature, counted from its end, that a forger changes.
+const FORGED_AT: usize = 170;
+
+/// Requests that are ready to be written, one behind the other.
+pub struct Requests {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Requests {
+    /// Signed now: a gateway refuses what is older than itself.
+    pub fn of(job: Job, count: usize, key: &SigningKey) -> Self {
+        let mut requests = Self { bytes: Vec::with_capacity(count * 1500), ends: Vec::with_capacity(count) };
+        let tokens = match job {
+            Job::Pass => Vec::new(),
+            Job::Replay => vec![token(key)],
+            Job::Burn | Job::Shared => tokens(key, count),
+            Job::Forged => tokens(key, count).into_iter().map(forged).collect(),
+        };
+        for n in 0..count {
+            let token = tokens.get(n).or(tokens.first().filter(|_| job == Job::Replay));
+            requests.push(token.map(String::as_str), is_wrong(job, n));
+        }
+        requests
+    }
+
+    fn push(&mut self, token: Option<&str>, wrong: bool) {
+        let body = format!(
+            r#"{{"currency":"USD","items":[{{"variant":"shopify:variant:123456","quantity":{},"price":29.99}}],"cart":"c_8f1e2d7a","locale":"en-US","channel":"storefront","consent":false}}"#,
+            if wrong { 2 } else { 1 }
+        );
+        let length = body.len();
+        let token = token.map(|token| format!("Permyx-Execution-Token: {token}\r\n")).unwrap_or_default();
+        let request = format!(
+            "POST /checkout HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: agent/1.0\r\nAccept: application/json\r\n\
+             Content-Type: application/json\r\nContent-Length: {length}\r\n{token}\r\n{body}"
+        );
+        self.bytes.extend_from_slice(request.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    /// As many of the first one.
+    pub fn first(&self, count: usize) -> Self {
+        let one = self.get(0);
+        Self { bytes: one.repeat(count), ends: (1..=count).map(|n| n * one.len()).collect() }
+    }
+
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn get(&self, n: usize) -> &[u8] {
+        let from = n.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[from..self.ends[n]]
+    }
+}
+
+/// Whether the nth request buys something else than its token says.
+pub fn is_wrong(job: Job, n: usize) -> bool {
+    matches!(job, Job::Burn | Job::Shared) && n % ONE_WRONG_IN == ONE_WRONG_IN / 2
+}
+
+fn tokens(key: &SigningKey, count: usize) -> Vec<String> {
+    let half = count / 2;
+    let some = |count: usize| std::iter::repeat_with(|| token(key)).take(count).collect::<Vec<_>>();
+    std::thread::scope(|scope| {
+        let first = scope.spawn(|| some(half));
+        let rest = some(count - half);
+        [first.join().unwrap(), rest].concat()
+    })
+}
+
+fn token(key: &SigningKey) -> String {
+    let intent = Intent {
+        store: StoreId::parse("store-123").unwrap(),
+        variant: VariantId::parse("shopify:variant:123456").unwrap(),
+        quantity: Quantity::new(1).unwrap(),
+        price: Price::parse_text("29.99 USD").unwrap(),
+        scope: Scope::AgentExec,
+    };
+    let (agent, issued) = (AgentId::parse("ak_bench").unwrap(), Clock::system().now());
+    let grant =
+        Grant { intent: &intent, agent: &agent, product: None, jti: Jti::random(), issued, lifetime: Lifetime::MAX };
+    issue(key, &grant).unwrap().text
+}
+
+/// Well formed, and never right.
+fn forged(mut token: String) -> String {
+    let at = token.len() - FORGED_AT;
+    let other = if token.as_bytes()[at] == b'A' { "B" } else { "A" };
+    token.replace_range(at..=at, other);
+    token
+}
