@@ -1,5 +1,7 @@
 //! A commit whose body was read: tokens → facts → clearance → one sending.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
@@ -20,10 +22,12 @@ use crate::protocol::preset::FactSource;
 use crate::protocol::session::NoFacts;
 
 use super::Gateway;
+use super::answer::{Caller, caught};
 use super::body::tokens;
 use super::books::{Books, Ticket};
-use super::exchange::Execution;
-use super::forward::{outgoing, remove_hop_by_hop};
+use super::exchange::Errand;
+use super::execution::Execution;
+use super::forward::{outgoing, without_hops};
 use super::guard::Guarded;
 use super::state::{Context, Decided};
 use super::tokens::{Tokens, repeated};
@@ -72,11 +76,8 @@ impl Gateway {
         if let (Some(refusal), true) = (guarded.unclear.take(), guarded.enforced()) {
             return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
         }
-        // Judged as it goes on: what `Connection` takes away names no session either.
-        let mut head = session.req_header().clone();
-        remove_hop_by_hop(&mut head);
-        let id = guarded.step.session.as_deref().filter(|_| guarded.step.route.preset.source == FactSource::Session);
-        if let (Some(id), true) = (id, guarded.enforced()) {
+        let by_session = guarded.step.route.preset.source == FactSource::Session;
+        if let (Some(id), true, true) = (guarded.step.session.as_deref(), by_session, guarded.enforced()) {
             ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
             if ctx.turn.is_none() {
                 return self.refuse(session, ctx, &busy(), guarded.dialect()).await;
@@ -85,7 +86,10 @@ impl Gateway {
         // The request's one instant: read once, when the request is complete and its turn has come.
         guarded.call.now = self.authority.clock.now();
         let offered = Offered { sent: &sent, document: &document };
-        let (cart, judged) = self.judge(&guarded, &head, &presented, offered).await;
+        // Judged as it goes on: what `Connection` takes away names no session either.
+        let stripped = by_session.then(|| without_hops(session.req_header()));
+        let head = stripped.as_ref().unwrap_or_else(|| session.req_header());
+        let (cart, judged) = self.judge(&guarded, head, &presented, offered).await;
         match judged {
             Judged::Pass(ticket, decided) => {
                 ctx.decision = decided;
@@ -236,15 +240,17 @@ impl Gateway {
     ) -> pingora::Result<bool> {
         let dialect = guarded.dialect();
         let keeps_answer = guarded.enforced() && guarded.retry.key.is_some();
-        let out = outgoing(session.req_header(), ctx, cart.as_ref(), &body);
+        let out = outgoing(session.req_header(), ctx, cart.as_ref(), &body, Errand::Execution);
         // From here on the reservation is settled, whatever happens.
         let reading = guarded.reading();
         let books = Books::open(self.authority.clone(), guarded.call, reading, cart, ticket);
         let (turn, amending) = (ctx.turn.take(), ctx.amending.take());
         let exchange = self.exchange.clone();
         let execution = Execution { exchange, books, out: out?, keeps_answer, turn, amending };
-        let parts = execution.start();
-        self.pass_on(session, ctx, parts, dialect).await
+        let mut caller = Caller::of(session, ctx);
+        let over = caught(pin!(execution.run(&mut caller))).await;
+        caller.lost()?;
+        self.conclude(session, ctx, over, dialect).await
     }
 }
 

@@ -2,7 +2,7 @@
 //! what is being bought.
 
 use bytes::BytesMut;
-use http::HeaderMap;
+use http::{HeaderMap, Method};
 use pingora::http::RequestHeader;
 
 use crate::model::json::Value;
@@ -12,7 +12,7 @@ use crate::protocol::preset::{Basis, FactSource, SessionRead};
 use crate::protocol::session::{NoFacts, SESSION_MAX, SessionAnswer, purchase};
 
 use super::Gateway;
-use super::exchange::{Outgoing, SendFault};
+use super::exchange::{Errand, Exchange, Outgoing, SendFault};
 use super::route::{Route, Step};
 use super::wire::AnswerFault;
 
@@ -69,7 +69,7 @@ impl Gateway {
             }
             body.extend_from_slice(&piece);
         }
-        self.exchange.finish(&route.upstream, incoming);
+        Exchange::finish(&route.upstream, incoming);
         Ok(Whole { status: head.status, media: head.media(), body })
     }
 }
@@ -78,7 +78,7 @@ impl Gateway {
 fn session_request(step: &Step, read: &SessionRead, head: &RequestHeader) -> Outgoing {
     let headers = &head.headers;
     let mut bytes = Vec::with_capacity(512);
-    let method = read.pattern.method();
+    let method = Method::from_bytes(read.pattern.method().as_bytes()).unwrap_or_default();
     let path = read.pattern.path_for(step.session.as_deref());
     let query = head.uri.query().filter(|_| read.same_query).map_or_else(String::new, |query| format!("?{query}"));
     bytes.extend_from_slice(format!("{method} {}{path}{query} HTTP/1.1\r\n", step.route.prefix).as_bytes());
@@ -98,7 +98,7 @@ fn session_request(step: &Step, read: &SessionRead, head: &RequestHeader) -> Out
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(read.body.as_deref().unwrap_or_default().as_bytes());
-    Outgoing { method: method.to_owned(), bytes: bytes.into() }
+    Outgoing { method, bytes: bytes.into(), errand: Errand::Execution }
 }
 
 /// True when the caller's credentials already hold this session: then it is no other one.

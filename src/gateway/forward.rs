@@ -1,24 +1,35 @@
 //! What leaves us: limits of a connection, and the bytes of an exchange.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
-use pingora::http::RequestHeader;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, HeaderValue, Method};
+use pingora::http::{HeaderNameVariant, RequestHeader};
 use pingora::protocols::http::ServerSession as HttpSession;
 use pingora::proxy::Session;
+use tokio::time::Instant;
 
 use crate::authority::cart::Cart;
 use crate::authority::execute::Ending;
 use crate::ledger::Settlement;
+use crate::model::spell::Spelled;
+use crate::protocol::preset::Dialect;
 
 use super::Gateway;
-use super::exchange::Outgoing;
+use super::answer::Caller;
+use super::body::NoBody;
+use super::exchange::{Errand, Exchange, Outgoing, SendFault};
+use super::execution::{Over, SILENCE};
 use super::state::{Context, SeenOrder};
+use super::upstream::Upstream;
 
 /// Longest wait for the next byte of a caller, and for a caller to take one.
 const CALLER_SILENCE: Duration = Duration::from_secs(15);
 const CALLER_TAKES: Duration = Duration::from_secs(30);
+/// Room for a head as agents send it, token and all.
+const HEAD_ROOM: usize = 2048;
 /// Time to read the rest of a body that is refused anyway.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -32,6 +43,72 @@ impl Gateway {
         if let HttpSession::H1(connection) = downstream {
             connection.set_pipelining_enabled(true);
         }
+    }
+
+    /// Passes a request on that nothing was decided about. Where it can be sent whole it is, on a
+    /// connection of ours (`true`); streams, upgrades and whatever else is left to pingora (`false`).
+    pub(super) async fn forward(
+        &self,
+        session: &mut Session,
+        ctx: &mut Context,
+        upstream: Arc<Upstream>,
+    ) -> pingora::Result<bool> {
+        if !self.is_whole(session) {
+            ctx.forward = Some(upstream);
+            return Ok(false);
+        }
+        let body = match self.body(session, false).await {
+            Ok(body) => body,
+            Err(NoBody::Untouched(refusal) | NoBody::Broken(refusal)) => {
+                return self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
+            }
+        };
+        let out = outgoing(session.req_header(), ctx, None, &body, Errand::Forward)?;
+        let mut caller = Caller::of(session, ctx);
+        let over = self.carry(&upstream, &out, &mut caller).await;
+        caller.lost()?;
+        self.conclude(session, ctx, Some(over), Dialect::Permyx).await
+    }
+
+    /// True of a request whose body is short, and of which nothing has to be said before it is here.
+    pub(super) fn is_whole(&self, session: &mut Session) -> bool {
+        let bodiless = session.as_downstream_mut().is_body_empty();
+        let request = session.req_header();
+        let headers = &request.headers;
+        let short = |length: &HeaderValue| {
+            length.to_str().is_ok_and(|text| text.parse().is_ok_and(|length: usize| length <= self.settings.body_max))
+        };
+        let streams = [UPGRADE, EXPECT, TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name));
+        request.method != Method::CONNECT && !streams && (bodiless || headers.get(CONTENT_LENGTH).is_some_and(short))
+    }
+
+    /// Each piece goes on as it comes. A caller that left ends it.
+    async fn carry(&self, upstream: &Upstream, out: &Outgoing, caller: &mut Caller<'_>) -> Over {
+        let (mut incoming, mut head) = match self.exchange.send(upstream, out, SILENCE).await {
+            Ok(sent) => sent,
+            Err(fault) => return Over::Failed(Box::new(fault.refusal())),
+        };
+        let in_time = || Instant::now() + SILENCE;
+        while head.is_interim() {
+            caller.tell_head(&head, in_time()).await;
+            head = match incoming.next_head(&out.method).await {
+                Ok(next) => next,
+                Err(fault) => return Over::Failed(Box::new(SendFault::Sent(fault).refusal())),
+            };
+        }
+        caller.tell_head(&head, in_time()).await;
+        while !caller.is_gone() {
+            match incoming.piece().await {
+                Ok(Some(piece)) => caller.tell_body(Some(piece), false, in_time()).await,
+                Ok(None) => {
+                    Exchange::finish(upstream, incoming);
+                    caller.tell_body(None, true, in_time()).await;
+                    return Over::Told;
+                }
+                Err(_fault) => return Over::Cut,
+            }
+        }
+        Over::Cut
     }
 
     /// The order that a forwarded answer told of.
@@ -55,49 +132,99 @@ pub(super) fn outgoing(
     ctx: &Context,
     cart: Option<&Cart>,
     body: &Bytes,
+    errand: Errand,
 ) -> pingora::Result<Outgoing> {
-    let mut head = request.clone();
-    remove_hop_by_hop(&mut head);
-    head.insert_header("Permyx-Trace", ctx.trace.to_string())?;
-    head.insert_header("Permyx-Decision", ctx.decision.label())?;
-    if let Some(cart) = cart {
-        head.insert_header("Permyx-Agent", cart.leader().agent().as_str())?;
-        let tokens = cart.tokens();
-        let intents: Vec<_> =
-            tokens.iter().filter_map(|token| token.intent()).map(|intent| intent.hash().to_string()).collect();
-        if !intents.is_empty() {
-            head.insert_header("Permyx-Intent", intents.join(","))?;
+    let mut bytes = BytesMut::with_capacity(HEAD_ROOM + request.raw_path().len() + body.len());
+    let out = &mut bytes;
+    put(out, [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" HTTP/1.1\r\n"]);
+    let (hops, length) = (Hops::of(&request.headers), Spelled::<20>::of("").number(body.len() as u64));
+    let mut framed = false;
+    request.map(|name, value| {
+        let name = match &name {
+            HeaderNameVariant::Case(name) => name.as_slice(),
+            HeaderNameVariant::Titled(name) => name.as_bytes(),
+        };
+        if name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()) {
+            // Once, and as long as the body is.
+            if !std::mem::replace(&mut framed, true) {
+                put(out, [name, b": ", length.as_str().as_bytes(), b"\r\n"]);
+            }
+        } else if !hops.contain(name) {
+            put(out, [name, b": ", value.as_bytes(), b"\r\n"]);
         }
+        Ok(())
+    })?;
+    if !framed && !body.is_empty() {
+        put(out, [b"Content-Length: ", length.as_str().as_bytes(), b"\r\n"]);
     }
-    if !body.is_empty() || request.headers.contains_key(CONTENT_LENGTH) {
-        head.insert_header("Content-Length", body.len().to_string())?;
+    put(out, [b"Permyx-Trace: ", ctx.trace.spelled().as_str().as_bytes(), b"\r\n"]);
+    put(out, [b"Permyx-Decision: ", ctx.decision.label().as_bytes(), b"\r\n"]);
+    if let Some(cart) = cart {
+        put_cart(out, cart);
     }
-    let mut bytes = BytesMut::with_capacity(1024 + body.len());
-    bytes.put_slice(request.method.as_str().as_bytes());
-    bytes.put_u8(b' ');
-    bytes.put_slice(request.raw_path());
-    bytes.put_slice(b" HTTP/1.1\r\n");
-    head.header_to_h1_wire(&mut bytes);
-    bytes.put_slice(b"\r\n");
-    bytes.put_slice(body);
-    Ok(Outgoing { method: request.method.as_str().to_owned(), bytes: bytes.freeze() })
+    put(out, [b"\r\n", body]);
+    Ok(Outgoing { method: request.method.clone(), bytes: bytes.freeze(), errand })
 }
 
-/// RFC 9110 §7.6.1, and `Expect`, which we met ourselves.
-pub(super) fn remove_hop_by_hop(head: &mut RequestHeader) {
-    const FIXED: [&str; 6] = ["keep-alive", "proxy-connection", "proxy-authorization", "te", "trailer", "upgrade"];
-    let nominated: Vec<String> = head
-        .headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
-        .filter(|name| !matches!(name.as_str(), "" | "host" | "content-length"))
-        .collect();
-    for name in nominated.iter().map(String::as_str).chain(FIXED) {
+/// What the merchant is told of the tokens.
+fn put_cart(out: &mut BytesMut, cart: &Cart) {
+    put(out, [b"Permyx-Agent: ", cart.leader().agent().as_str().as_bytes(), b"\r\n"]);
+    let tokens = cart.tokens();
+    let mut lead: &[u8] = b"Permyx-Intent: ";
+    for intent in tokens.iter().filter_map(|token| token.intent()) {
+        put(out, [lead, intent.hash().spelled().as_str().as_bytes()]);
+        lead = b",";
+    }
+    if lead == b"," {
+        out.put_slice(b"\r\n");
+    }
+}
+
+fn put<const N: usize>(out: &mut BytesMut, parts: [&[u8]; N]) {
+    parts.into_iter().for_each(|part| out.put_slice(part));
+}
+
+/// The fields that are between a caller and us and go no further: those of RFC 9110 §7.6.1, those that
+/// `Connection` names, and `Expect`, which we met ourselves.
+struct Hops(Vec<String>);
+
+impl Hops {
+    fn of(headers: &HeaderMap) -> Self {
+        let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        let named = named.map(<[u8]>::trim_ascii).filter(|name| !is_hop(name) && !is_kept(name));
+        Self(named.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
+    fn contain(&self, name: &[u8]) -> bool {
+        is_hop(name) || self.0.iter().any(|named| named.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+fn is_hop(name: &[u8]) -> bool {
+    const FIXED: [&[u8]; 9] = [
+        b"connection",
+        b"expect",
+        b"keep-alive",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    ];
+    FIXED.iter().any(|fixed| name.eq_ignore_ascii_case(fixed))
+}
+
+/// What `Connection` may not take away.
+fn is_kept(name: &[u8]) -> bool {
+    name.is_empty() || [&b"host"[..], b"content-length"].iter().any(|kept| name.eq_ignore_ascii_case(kept))
+}
+
+/// The same head without the fields that go no further.
+pub(super) fn without_hops(request: &RequestHeader) -> RequestHeader {
+    let (mut head, hops) = (request.clone(), Hops::of(&request.headers));
+    for name in request.headers.keys().filter(|name| hops.contain(name.as_str().as_bytes())) {
         head.remove_header(name);
     }
-    for name in [CONNECTION, TRANSFER_ENCODING, EXPECT] {
-        head.remove_header(&name);
-    }
+    head
 }

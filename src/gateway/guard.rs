@@ -21,6 +21,7 @@ use crate::protocol::order::AnswerKey;
 use crate::protocol::preset::{Dialect, Phase, Tokenless};
 
 use super::Gateway;
+use super::body::NoBody;
 use super::books::{Commit, Reading, Ticket};
 use super::downgrade::{as_http1, stay_http1};
 use super::head;
@@ -107,9 +108,8 @@ impl Gateway {
     }
 
     async fn unguarded(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
-        ctx.forward = self.routes.fallback.clone();
-        if ctx.forward.is_some() {
-            return Ok(false);
+        if let Some(upstream) = self.routes.fallback.clone() {
+            return self.forward(session, ctx, upstream).await;
         }
         let refusal = Refusal {
             message: Some("no route is configured for this path".to_owned()),
@@ -137,19 +137,17 @@ impl Gateway {
                     Taken::Answered(answered) => Ok(answered),
                 }
             }
-            (Kind::Phase(phase), _) => self.step_of_a_session(ctx, guarded, phase).await,
+            (Kind::Phase(phase), _) => {
+                // Create, update, get and cancel burn nothing; changes of one session take turns.
+                self.take_turn_to_amend(ctx, &guarded, phase).await;
+                self.pass(session, ctx, &guarded).await
+            }
             (Kind::Unknown, Some(_)) if counts => {
                 self.unrecognised(session, ctx, guarded, "unrecognised_request", None).await
             }
             (Kind::Unknown, None) if counts => self.tokenless(session, ctx, guarded, None).await,
-            (Kind::Unknown | Kind::Harmless, _) => Ok(self.pass(ctx, &guarded, Decided::Unguarded)),
+            (Kind::Unknown | Kind::Harmless, _) => self.pass(session, ctx, &guarded).await,
         }
-    }
-
-    /// Create, update, get and cancel burn nothing; changes of one session take turns.
-    async fn step_of_a_session(&self, ctx: &mut Context, guarded: Guarded, phase: Phase) -> pingora::Result<bool> {
-        self.take_turn_to_amend(ctx, &guarded, phase).await;
-        Ok(self.pass(ctx, &guarded, Decided::Unguarded))
     }
 
     pub(super) async fn take_turn_to_amend(&self, ctx: &mut Context, guarded: &Guarded, phase: Phase) {
@@ -206,7 +204,8 @@ impl Gateway {
         self.onward(session, ctx, guarded, Decided::Observed, body).await
     }
 
-    /// Forwards a request that nothing was decided about; pingora does, unless its body was read.
+    /// Forwards a commit that nothing was decided about, and looks for the order in its answer.
+    /// `body` when it was read already.
     pub(super) async fn onward(
         &self,
         session: &mut Session,
@@ -215,13 +214,18 @@ impl Gateway {
         decided: Decided,
         body: Option<Bytes>,
     ) -> pingora::Result<bool> {
-        match body {
-            None => Ok(self.pass_watched(ctx, guarded, decided)),
-            Some(body) => {
-                ctx.decision = decided;
-                self.execute(session, ctx, guarded, None, Ticket::Unjudged, body).await
-            }
-        }
+        ctx.decision = decided;
+        let body = match body {
+            Some(body) => body,
+            None if self.is_whole(session) => match self.body(session, guarded.enforced()).await {
+                Ok(body) => body,
+                Err(NoBody::Untouched(refusal) | NoBody::Broken(refusal)) => {
+                    return self.refuse(session, ctx, &refusal, guarded.dialect()).await;
+                }
+            },
+            None => return Ok(self.pass_watched(ctx, guarded)),
+        };
+        self.execute(session, ctx, guarded, None, Ticket::Unjudged, body).await
     }
 
     /// A commit without a token: forwarded and recorded, or refused where the policy asks for one.
@@ -253,15 +257,14 @@ impl Gateway {
         self.onward(session, ctx, guarded, decided, body).await
     }
 
-    fn pass(&self, ctx: &mut Context, guarded: &Guarded, decided: Decided) -> bool {
-        ctx.decision = decided;
-        ctx.forward = Some(guarded.step.route.upstream.clone());
-        false
+    /// Nothing is decided about it, and nothing is bought by it.
+    async fn pass(&self, session: &mut Session, ctx: &mut Context, guarded: &Guarded) -> pingora::Result<bool> {
+        self.forward(session, ctx, guarded.step.route.upstream.clone()).await
     }
 
-    /// Forwards a commit and looks for the order in its answer.
-    fn pass_watched(&self, ctx: &mut Context, guarded: Guarded, decided: Decided) -> bool {
-        self.pass(ctx, &guarded, decided);
+    /// Leaves a commit to pingora, and looks for the order in its answer as it passes.
+    fn pass_watched(&self, ctx: &mut Context, guarded: Guarded) -> bool {
+        ctx.forward = Some(guarded.step.route.upstream.clone());
         let reading = guarded.reading();
         if reading.commit.is_some() {
             ctx.watch = Some(Watch::new(guarded.call, reading));

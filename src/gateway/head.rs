@@ -60,18 +60,17 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     if raw.len() > HEAD_MAX {
         return bad(431, "headers", "the request head may have at most 32 KiB");
     }
-    let names = RawNames::of(raw);
-    if names.bare_line_feed {
+    let found = RawFraming::of(raw);
+    if found.bare_line_feed {
         return bad(400, "headers", "end every line with CR LF");
     }
     if headers.get_all(CONTENT_LENGTH).iter().any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
         return bad(400, "Content-Length", "write one whole number");
     }
-    let (lengths, codings) = (names.count(CONTENT_LENGTH.as_str()), names.count(TRANSFER_ENCODING.as_str()));
-    if lengths + codings > 1 {
+    if found.framing > 1 {
         return bad(400, "Content-Length", "send one Content-Length or one Transfer-Encoding, not both and not twice");
     }
-    if codings == 1
+    if found.codings == 1
         && headers.get(TRANSFER_ENCODING).is_none_or(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
     {
         return bad(400, "Transfer-Encoding", "the only transfer coding is `chunked`");
@@ -146,9 +145,13 @@ fn named_hops(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
 
 /// A field that some servers take for one of these, because they read `_` as `-`.
 fn twin<'h>(headers: &'h HeaderMap, names: &[&str]) -> Option<&'h str> {
-    let dashed = |name: &str| name.replace('_', "-");
-    let meant = |have: &&str| names.iter().any(|name| name != have && dashed(name) == dashed(have));
-    headers.keys().map(http::HeaderName::as_str).find(meant)
+    let is_twin = |have: &&str| names.iter().any(|name| name != have && is_same_but_for_dashes(name, have));
+    headers.keys().map(http::HeaderName::as_str).find(is_twin)
+}
+
+fn is_same_but_for_dashes(one: &str, other: &str) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))
 }
 
 /// True for `Permyx-*` in every spelling that some server takes for it.
@@ -191,34 +194,37 @@ pub fn tokens(headers: &HeaderMap) -> Result<Option<Tokens>, Refusal> {
     }
 }
 
-/// Field names as they stood on the wire, before any library joined or dropped one.
-struct RawNames<'a> {
-    names: Vec<&'a [u8]>,
+/// What the head says of its body's length as it stood on the wire, before any library joined or
+/// dropped a field.
+#[derive(Default)]
+struct RawFraming {
+    /// Fields that frame the body.
+    framing: usize,
+    codings: usize,
     bare_line_feed: bool,
 }
 
-impl<'a> RawNames<'a> {
-    fn of(raw: &'a [u8]) -> Self {
+impl RawFraming {
+    fn of(raw: &[u8]) -> Self {
+        let mut found = Self::default();
         let mut lines = raw.split(|b| *b == b'\n');
-        let mut bare_line_feed = false;
-        let mut names = Vec::new();
         // The piece behind the last line feed is not a line.
-        let last = lines.next_back();
-        bare_line_feed |= last.is_some_and(|rest| !rest.is_empty());
+        found.bare_line_feed = lines.next_back().is_some_and(|rest| !rest.is_empty());
         for line in lines {
             let Some(line) = line.strip_suffix(b"\r") else {
-                bare_line_feed = true;
+                found.bare_line_feed = true;
                 continue;
             };
-            if let Some(colon) = line.iter().position(|b| *b == b':') {
-                names.extend(line.get(..colon));
-            }
+            let named = |name: &http::HeaderName| {
+                let name = name.as_str().as_bytes();
+                let colon = line.get(name.len()) == Some(&b':');
+                colon && line.get(..name.len()).is_some_and(|have| have.eq_ignore_ascii_case(name))
+            };
+            let coding = named(&TRANSFER_ENCODING);
+            found.codings += usize::from(coding);
+            found.framing += usize::from(coding || named(&CONTENT_LENGTH));
         }
-        Self { names, bare_line_feed }
-    }
-
-    fn count(&self, name: &str) -> usize {
-        self.names.iter().filter(|have| have.eq_ignore_ascii_case(name.as_bytes())).count()
+        found
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Commits go through [`exchange`]; everything else takes pingora's own way through.
 
+mod answer;
 mod body;
 pub mod books;
 mod caller;
@@ -9,11 +10,13 @@ pub mod canonical;
 mod commit;
 mod downgrade;
 pub mod exchange;
+mod execution;
 mod facts;
 mod forward;
 mod guard;
 pub mod head;
 mod look;
+mod pool;
 mod respond;
 pub mod route;
 pub mod serve;

@@ -5,7 +5,6 @@ use http::header::{CONNECTION, EXPECT};
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
-use tokio::sync::mpsc;
 
 use crate::ledger::Answer;
 use crate::model::ids::TraceId;
@@ -15,7 +14,7 @@ use crate::protocol::preset::Dialect;
 use crate::telemetry::metrics::code_class;
 
 use super::Gateway;
-use super::exchange::Part;
+use super::execution::Over;
 use super::head::is_ours;
 use super::state::{Context, Decided};
 use super::wire::AnswerHead;
@@ -89,33 +88,24 @@ impl Gateway {
         Ok(true)
     }
 
-    /// Passes the answer of an exchange on, piece by piece.
-    pub(super) async fn pass_on(
+    /// What is left to do once an exchange is over; `None` where it was lost in a fault of ours.
+    pub(super) async fn conclude(
         &self,
         session: &mut Session,
         ctx: &mut Context,
-        mut parts: mpsc::Receiver<Part>,
+        over: Option<Over>,
         dialect: Dialect,
     ) -> pingora::Result<bool> {
-        while let Some(part) = parts.recv().await {
-            match part {
-                Part::Head(head) => {
-                    let head = response_head(&head, ctx, session.req_header().version)?;
-                    session.write_response_header(Box::new(head), false).await?;
-                }
-                Part::Body(piece) => session.write_response_body(Some(piece), false).await?,
-                Part::End => {
-                    session.write_response_body(None, true).await?;
-                    return Ok(true);
-                }
-                Part::Failed(refusal) => return self.refuse(session, ctx, &refusal, dialect).await,
-                Part::Cut => {
-                    return Err(Error::explain(ErrorType::ConnectionClosed, "the merchant's answer broke off"));
-                }
+        let lost = || Box::new(Refusal { status: 502, ..Refusal::fault(Fault::OutcomeUnknown) });
+        match over.unwrap_or_else(|| Over::Failed(lost())) {
+            Over::Told => Ok(true),
+            Over::Failed(refusal) if session.response_written().is_none() => {
+                self.refuse(session, ctx, &refusal, dialect).await
+            }
+            Over::Cut | Over::Failed(_) => {
+                Err(Error::explain(ErrorType::ConnectionClosed, "the merchant's answer broke off"))
             }
         }
-        // The execution always ends with a last part; without one it was lost with its task.
-        self.refuse(session, ctx, &Refusal { status: 502, ..Refusal::fault(Fault::OutcomeUnknown) }, dialect).await
     }
 
     /// A forwarded request that got no answer. Nothing was burned for it.
@@ -179,7 +169,11 @@ pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
 }
 
 /// The merchant's head for the caller: end-to-end fields as they came, ours set by us.
-fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pingora::Result<ResponseHeader> {
+pub(super) fn response_head(
+    head: &AnswerHead,
+    ctx: &Context,
+    version: http::Version,
+) -> pingora::Result<ResponseHeader> {
     let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
     out.set_reason_phrase(head.reason.as_deref())?;
     for (name, value) in &head.headers {

@@ -111,6 +111,13 @@ impl Routes {
         self.on_host(host).any(|route| guarded(&route))
     }
 
+    /// Where requests may go.
+    #[must_use]
+    pub fn upstreams(&self) -> Vec<Arc<Upstream>> {
+        let guarded = self.routes.iter().map(|route| route.upstream.clone());
+        guarded.chain(self.fallback.clone()).collect()
+    }
+
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Route>> {
         self.routes.iter()
     }

@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::Gateway;
+use super::upstream::Upstream;
 
 /// Requests on one connection before it is closed.
 const REQUESTS_PER_CONNECTION: u32 = 100_000;
@@ -30,6 +31,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(10);
 /// Time for callers to take their answers after that.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// How a listener speaks.
 pub enum Transport {
@@ -47,6 +50,7 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let exchange = gateway.exchange();
+    let sweeping = tokio::spawn(sweep(gateway.routes().upstreams()));
     let app = application(gateway);
     let acceptor = Acceptor::new(transport);
     let free = Arc::new(Semaphore::new(connections_max));
@@ -65,11 +69,21 @@ pub async fn serve(
         });
     }
     drop(listener);
+    sweeping.abort();
     app.cleanup().await;
     exchange.drain(DRAIN).await;
     // Every connection holds a permit: all of them back means that nothing is under way.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(LAST_ANSWERS, free.acquire_many(all)).await;
+}
+
+/// Closes connections to merchants that nobody used for a while.
+async fn sweep(upstreams: Vec<Arc<Upstream>>) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tick.tick().await;
+        upstreams.iter().for_each(|upstream| upstream.pool.sweep());
+    }
 }
 
 fn application(gateway: Gateway) -> Arc<HttpProxy<Gateway>> {

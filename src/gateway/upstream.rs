@@ -6,8 +6,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use pingora::upstreams::peer::HttpPeer;
 
-/// Connections older than this may be closed at the other end without our knowing it.
-const REUSE_IDLE: Duration = Duration::from_secs(2);
+use super::pool::{IDLE_MAX, Pool};
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longest silence of a merchant on paths that are only forwarded.
 const FORWARD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -31,6 +31,8 @@ pub struct Upstream {
     port: u16,
     tls: bool,
     address: ArcSwap<SocketAddr>,
+    /// Connections that wait for their next request.
+    pub(super) pool: Pool,
 }
 
 impl Upstream {
@@ -51,7 +53,7 @@ impl Upstream {
         let host = authority.host().trim_matches(['[', ']']).to_owned();
         let port = authority.port_u16().unwrap_or(default_port);
         let address = resolve(&host, port)?;
-        Ok(Self { host, port, tls, address: ArcSwap::from_pointee(address) })
+        Ok(Self { host, port, tls, address: ArcSwap::from_pointee(address), pool: Pool::default() })
     }
 
     /// Looks the host up again; the old address stays when that fails. Blocks on the resolver.
@@ -64,12 +66,12 @@ impl Upstream {
     /// Where and how to connect.
     #[must_use]
     pub fn peer(&self) -> HttpPeer {
-        let mut peer = HttpPeer::new(**self.address.load(), self.tls, self.host.clone());
+        let mut peer = HttpPeer::new(self.address(), self.tls, self.host.clone());
         peer.options.connection_timeout = Some(CONNECT_TIMEOUT);
         peer.options.total_connection_timeout = Some(CONNECT_TIMEOUT);
         peer.options.read_timeout = Some(FORWARD_TIMEOUT);
         peer.options.write_timeout = Some(FORWARD_TIMEOUT);
-        peer.options.idle_timeout = Some(REUSE_IDLE);
+        peer.options.idle_timeout = Some(IDLE_MAX);
         peer
     }
 
@@ -78,10 +80,9 @@ impl Upstream {
         self.tls
     }
 
-    /// How long a connection may idle and still be used for an execution.
-    #[must_use]
-    pub fn reuse_idle(&self) -> Duration {
-        REUSE_IDLE
+    /// Where it is now.
+    pub(super) fn address(&self) -> SocketAddr {
+        **self.address.load()
     }
 }
 

@@ -1,11 +1,12 @@
 //! HTTP/1.1 as spoken with the merchant in an exchange: one request in one write, and an answer
 //! read piece by piece. Strict in what ends an answer, because that decides what is burned.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -19,7 +20,7 @@ const CHUNK_LINE_MAX: usize = 1024;
 const TRAILERS_MAX: usize = 16 * 1024;
 const READ_SIZE: usize = 16 * 1024;
 /// Informational answers that may come before the real one.
-const INFORMATIONAL_MAX: usize = 16;
+const INTERIM_MAX: usize = 16;
 
 /// Why an answer did not come whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +73,12 @@ impl AnswerHead {
         connection_options(&self.headers).any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
     }
 
+    /// True of an informational answer, which another one follows.
+    #[must_use]
+    pub fn is_interim(&self) -> bool {
+        (100..200).contains(&self.status)
+    }
+
     /// True when the length of the body is not told in the head.
     #[must_use]
     pub fn is_unbounded(&self) -> bool {
@@ -99,8 +106,11 @@ enum Chunk {
 /// A connection on which a request was sent.
 pub struct Incoming {
     stream: Stream,
+    to: SocketAddr,
     buffer: BytesMut,
     silence: Duration,
+    /// Informational answers so far.
+    interim: usize,
     framing: Framing,
     keep_alive: bool,
 }
@@ -108,30 +118,45 @@ pub struct Incoming {
 impl Incoming {
     /// `silence` is the longest wait for the next byte.
     #[must_use]
-    pub fn new(stream: Stream, silence: Duration) -> Self {
-        Self { stream, buffer: BytesMut::new(), silence, framing: Framing::Done, keep_alive: false }
+    pub fn new(stream: Stream, to: SocketAddr, silence: Duration) -> Self {
+        Self { stream, to, buffer: BytesMut::new(), silence, interim: 0, framing: Framing::Done, keep_alive: false }
+    }
+
+    /// True while not one byte of an answer came.
+    #[must_use]
+    pub fn is_mute(&self) -> bool {
+        self.buffer.is_empty()
     }
 
     /// Reads the head of the final answer; informational ones before it are dropped.
-    pub async fn head(&mut self, request_method: &str) -> Result<AnswerHead, AnswerFault> {
-        for _ in 0..INFORMATIONAL_MAX {
-            let head = loop {
-                if let Some(head) = parse_head(&mut self.buffer, request_method)? {
-                    break head;
-                }
-                self.fill().await?;
-            };
-            match head.status {
-                // A change of protocols was not asked for: there is no answer to come.
-                101 => return Err(AnswerFault::Malformed),
-                100..200 => {}
-                _ => {
-                    (self.framing, self.keep_alive) = (head.framing, head.keep_alive);
-                    return Ok(head);
-                }
+    pub async fn head(&mut self, method: &Method) -> Result<AnswerHead, AnswerFault> {
+        loop {
+            let head = self.next_head(method).await?;
+            if !head.is_interim() {
+                return Ok(head);
             }
         }
-        Err(AnswerFault::Malformed)
+    }
+
+    /// Reads the next head, be it an informational one or that of the final answer.
+    pub async fn next_head(&mut self, method: &Method) -> Result<AnswerHead, AnswerFault> {
+        let head = loop {
+            if let Some(head) = parse_head(&mut self.buffer, method)? {
+                break head;
+            }
+            self.fill().await?;
+        };
+        if head.is_interim() {
+            self.interim += 1;
+            // A change of protocols was not asked for: there is no answer to come.
+            return if head.status == 101 || self.interim > INTERIM_MAX {
+                Err(AnswerFault::Malformed)
+            } else {
+                Ok(head)
+            };
+        }
+        (self.framing, self.keep_alive) = (head.framing, head.keep_alive);
+        Ok(head)
     }
 
     /// The next piece of the body; `None` at its proper end.
@@ -152,8 +177,9 @@ impl Incoming {
 
     /// The connection, if another request may be sent on it.
     #[must_use]
-    pub fn reusable(self) -> Option<Stream> {
-        (self.keep_alive && self.framing == Framing::Done && self.buffer.is_empty()).then_some(self.stream)
+    pub fn reusable(self) -> Option<(Stream, SocketAddr)> {
+        let is_clean = self.keep_alive && self.framing == Framing::Done && self.buffer.is_empty();
+        is_clean.then_some((self.stream, self.to))
     }
 
     async fn fill(&mut self) -> Result<(), AnswerFault> {
@@ -235,7 +261,7 @@ impl Incoming {
     }
 }
 
-fn parse_head(buffer: &mut BytesMut, request_method: &str) -> Result<Option<AnswerHead>, AnswerFault> {
+fn parse_head(buffer: &mut BytesMut, method: &Method) -> Result<Option<AnswerHead>, AnswerFault> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut answer = httparse::Response::new(&mut headers);
     let length = match answer.parse(buffer) {
@@ -246,7 +272,7 @@ fn parse_head(buffer: &mut BytesMut, request_method: &str) -> Result<Option<Answ
     let status = answer.code.filter(|code| (100..1000).contains(code)).ok_or(AnswerFault::Malformed)?;
     let headers: Vec<_> =
         answer.headers.iter().map(|header| (header.name.to_owned(), Bytes::copy_from_slice(header.value))).collect();
-    let (framing, clean) = framing(&headers, status, request_method)?;
+    let (framing, clean) = framing(&headers, status, method)?;
     let keep_alive = clean && answer.version == Some(1) && framing != Framing::UntilClose && !says_close(&headers);
     let reason = answer.reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned);
     buffer.advance(length);
@@ -254,12 +280,12 @@ fn parse_head(buffer: &mut BytesMut, request_method: &str) -> Result<Option<Answ
 }
 
 /// How the body ends (RFC 9112 §6.3), and whether that was told without contradiction.
-fn framing(headers: &[(String, Bytes)], status: u16, method: &str) -> Result<(Framing, bool), AnswerFault> {
+fn framing(headers: &[(String, Bytes)], status: u16, method: &Method) -> Result<(Framing, bool), AnswerFault> {
     let all = |name: &str| {
         let name = name.to_owned();
         headers.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(&name)).map(|(_, value)| value)
     };
-    if method == "HEAD" || matches!(status, 100..200 | 204 | 304) {
+    if *method == Method::HEAD || matches!(status, 100..200 | 204 | 304) {
         return Ok((Framing::Done, true));
     }
     let mut codings = all("transfer-encoding");
@@ -322,8 +348,8 @@ mod tests {
         server.write_all(answer).await.unwrap();
         drop(server);
         let stream: Stream = Box::new(pingora::protocols::l4::stream::Stream::from(client));
-        let mut incoming = Incoming::new(stream, Duration::from_secs(5));
-        let head = incoming.head("POST").await;
+        let mut incoming = Incoming::new(stream, listener.local_addr().unwrap(), Duration::from_secs(5));
+        let head = incoming.head(&Method::POST).await;
         let mut body = Vec::new();
         let body = loop {
             match incoming.piece().await {

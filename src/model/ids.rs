@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use uuid::{Uuid, Variant};
 
+use super::spell::{Spelled, spelled};
+
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnId {
@@ -127,6 +129,10 @@ impl Jti {
         Self(Uuid::new_v4())
     }
 
+    fn spelled(self) -> Spelled<36> {
+        Spelled::of("").uuid(self.0)
+    }
+
     /// Accepts exactly one spelling, so that one token has one key.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -136,21 +142,15 @@ impl Jti {
         (canonical && v4).then_some(Self(id))
     }
 
+    /// What an event about this token names as its subject.
+    #[must_use]
+    pub fn subject(self) -> Spelled<40> {
+        Spelled::of("jti/").uuid(self.0)
+    }
+
     #[must_use]
     pub fn as_u128(self) -> u128 {
         self.0.as_u128()
-    }
-}
-
-impl fmt::Display for Jti {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.hyphenated().fmt(f)
-    }
-}
-
-impl fmt::Debug for Jti {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -163,6 +163,12 @@ impl TraceId {
     #[must_use]
     pub fn random() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn spelled(self) -> Spelled<36> {
+        Spelled::of("trc_").text(self.0.simple().encode_lower(&mut Uuid::encode_buffer()))
     }
 
     #[must_use]
@@ -178,24 +184,16 @@ impl TraceId {
     }
 }
 
-impl fmt::Display for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "trc_{}", self.0.simple())
-    }
-}
-
-impl fmt::Debug for TraceId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
 /// `exec_…`: joins the calls of one execution. It is the jti where there is a verified token and
 /// the trace where there is none, so an unverified token never joins anything.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Correlation(Uuid);
 
 impl Correlation {
+    fn spelled(self) -> Spelled<41> {
+        Spelled::of("exec_").uuid(self.0)
+    }
+
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::try_parse(text.strip_prefix("exec_")?).ok().map(Self)
@@ -208,28 +206,7 @@ impl From<Jti> for Correlation {
     }
 }
 
-impl fmt::Display for Correlation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "exec_{}", self.0.hyphenated())
-    }
-}
-
-impl fmt::Debug for Correlation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-macro_rules! serialize_as_text {
-    ($($name:ty),*) => {$(
-        impl serde::Serialize for $name {
-            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
-            }
-        }
-    )*};
-}
-serialize_as_text!(Jti, TraceId, Correlation);
+spelled!(Jti, TraceId, Correlation);
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use aws_lc_rs::digest::{Context, SHA256, digest};
 use super::ids::{StoreId, VariantId};
 use super::money::{Decimal, Price};
 use super::scope::Scope;
+use super::spell::{Spelled, spelled};
 
 /// Pieces of one variant: 1–50 (contract.md).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
@@ -108,34 +109,23 @@ impl Sha256 {
     /// Lower-case hex without the prefix.
     #[must_use]
     pub fn hex(&self) -> String {
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.filter_map(|nibble| char::from_digit(u32::from(nibble), 16)).collect()
+        Spelled::<64>::of("").hex(&self.0).as_str().to_owned()
+    }
+
+    /// As it is written.
+    #[must_use]
+    pub fn spelled(&self) -> Spelled<71> {
+        Spelled::of("sha256:").hex(&self.0)
     }
 
     /// True when `text` is exactly this value's printed form.
     #[must_use]
     pub fn is_printed_as(&self, text: &str) -> bool {
-        text.strip_prefix("sha256:").is_some_and(|hex| hex == self.hex())
+        text == self.spelled().as_str()
     }
 }
 
-impl fmt::Display for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
-    }
-}
-
-impl fmt::Debug for Sha256 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl serde::Serialize for Sha256 {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
+spelled!(Sha256);
 
 #[cfg(test)]
 mod tests {

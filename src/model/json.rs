@@ -9,6 +9,9 @@ use std::borrow::Cow;
 /// Deepest nesting of arrays and objects.
 pub const DEPTH_MAX: usize = 32;
 
+/// Members whose names are compared one by one, without a set.
+const COMPARED: usize = 24;
+
 /// A JSON value that borrows from the text it was read from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value<'a> {
@@ -81,9 +84,19 @@ impl<'a> Object<'a> {
     /// that does not mind case, or that ends a name at NUL.
     #[must_use]
     pub fn has_case_twins(&self) -> bool {
+        self.names_have_twins() || self.0.iter().any(|(_, value)| value.has_case_twins())
+    }
+
+    fn names_have_twins(&self) -> bool {
+        let is_plain = |name: &str| name.bytes().all(|byte| matches!(byte, 1..=0x7f));
+        if self.0.len() <= COMPARED && self.0.iter().all(|(name, _)| is_plain(name)) {
+            let same = |(at, (name, _)): (usize, &(Cow<'_, str>, _))| {
+                self.0.iter().take(at).any(|(other, _)| other.eq_ignore_ascii_case(name))
+            };
+            return self.0.iter().enumerate().any(same);
+        }
         let mut folded = std::collections::HashSet::with_capacity(self.0.len());
         !self.0.iter().all(|(name, _)| folded.insert(folded_name(name)))
-            || self.0.iter().any(|(_, value)| value.has_case_twins())
     }
 
     fn has(&self, name: &str) -> bool {

@@ -14,5 +14,6 @@ pub mod revocation;
 pub mod scope;
 pub mod several;
 pub mod signal;
+pub mod spell;
 pub mod time;
 pub mod trace_parent;

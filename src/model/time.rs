@@ -1,6 +1,6 @@
 //! Points in time. They come from one [clock](crate::clock) and are passed as arguments.
 
-use std::fmt;
+use super::spell::{Spelled, spelled};
 
 /// Milliseconds since the Unix epoch, UTC.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -45,6 +45,19 @@ impl Timestamp {
         self.0.saturating_sub(earlier.0)
     }
 
+    /// RFC 3339 with milliseconds and `Z`. What cannot be written so is the epoch.
+    fn spelled(self) -> Spelled<24> {
+        /// Before it years have a sign.
+        const YEAR_0: i64 = -62_167_219_200_000;
+        let at = jiff::Timestamp::from_millisecond(self.0.max(YEAR_0)).unwrap_or_default();
+        let at = jiff::tz::Offset::UTC.to_datetime(at);
+        let of = |number: i8| u64::from(number.unsigned_abs());
+        let text = Spelled::of("").digits(u64::from(at.year().unsigned_abs()), 4);
+        let text = text.text("-").digits(of(at.month()), 2).text("-").digits(of(at.day()), 2);
+        let text = text.text("T").digits(of(at.hour()), 2).text(":").digits(of(at.minute()), 2);
+        text.text(":").digits(of(at.second()), 2).text(".").digits(self.0.rem_euclid(1000).unsigned_abs(), 3).text("Z")
+    }
+
     /// Reads RFC 3339.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -52,25 +65,7 @@ impl Timestamp {
     }
 }
 
-/// RFC 3339 with milliseconds and `Z`.
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = jiff::Timestamp::from_millisecond(self.0).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-        write!(f, "{at:.3}")
-    }
-}
-
-impl fmt::Debug for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl serde::Serialize for Timestamp {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
+spelled!(Timestamp);
 
 impl<'de> serde::Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {

@@ -1,10 +1,10 @@
 //! `traceparent` of W3C Trace Context: the caller's name for its own trace. It is recorded and
 //! passed on, and it joins nothing: two purchases may say the same one.
 
-use std::fmt;
+use super::spell::{Spelled, spelled};
 
 /// A well-formed `traceparent` of version 00.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     trace: u128,
     parent: u64,
@@ -30,6 +30,11 @@ impl TraceParent {
 }
 
 impl TraceParent {
+    fn spelled(self) -> Spelled<55> {
+        let text = Spelled::of("00-").hex(&self.trace.to_be_bytes()).text("-").hex(&self.parent.to_be_bytes());
+        text.text("-").hex(&[self.flags])
+    }
+
     /// Reads the lines of the header field: more than one says nothing.
     #[must_use]
     pub fn sent<'a>(mut lines: impl Iterator<Item = &'a http::HeaderValue>) -> Option<Self> {
@@ -38,17 +43,7 @@ impl TraceParent {
     }
 }
 
-impl fmt::Display for TraceParent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace, self.parent, self.flags)
-    }
-}
-
-impl serde::Serialize for TraceParent {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
-    }
-}
+spelled!(TraceParent);
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::{Event, EventData, EventKind};
 use crate::model::ids::{AgentId, Correlation};
 use crate::model::intent::Sha256;
+use crate::model::spell::Spelled;
 use crate::model::time::Timestamp;
 use crate::model::trace_parent::TraceParent;
 
@@ -59,7 +60,7 @@ struct Sequence(u64);
 
 impl Serialize for Sequence {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&format_args!("{:020}", self.0))
+        s.serialize_str(Spelled::<20>::of("").digits(self.0, 20).as_str())
     }
 }
 
@@ -68,8 +69,8 @@ struct Subject<'a>(&'a Event);
 impl Serialize for Subject<'_> {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self.0.data.token_id {
-            Some(jti) => s.collect_str(&format_args!("jti/{jti}")),
-            None => s.collect_str(&self.0.correlation),
+            Some(jti) => s.serialize_str(jti.subject().as_str()),
+            None => self.0.correlation.serialize(s),
         }
     }
 }
@@ -78,7 +79,7 @@ struct TypeName(EventKind);
 
 impl Serialize for TypeName {
     fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(&format_args!("io.permyx.{}.v1", self.0.name()))
+        s.serialize_str(Spelled::<64>::of("io.permyx.").text(self.0.name()).text(".v1").as_str())
     }
 }
 

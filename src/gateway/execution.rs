@@ -1,0 +1,150 @@
+//! One execution, from its first byte to its record. It outlives its caller: what was executed is recorded
+//! whether anybody is still listening or not.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::authority::execute::{Ending, TokenState};
+use crate::ledger::Settlement;
+use crate::model::reason::Fault;
+use crate::protocol::deny::Refusal;
+use crate::protocol::order::OrderFacts;
+
+use super::answer::Caller;
+use super::books::{AnswerCopy, Books};
+use super::exchange::{Exchange, Outgoing, SendFault, UnderWay};
+use super::wire::{AnswerFault, AnswerHead, Incoming};
+
+/// Longest silence of a merchant.
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
+
+/// Everything that is needed to send it and to record how it ended.
+pub struct Execution {
+    pub exchange: Arc<Exchange>,
+    pub books: Books,
+    pub out: Outgoing,
+    /// True where a retry may ask for the answer.
+    pub keeps_answer: bool,
+    /// Held until the execution is over: commits of one session come one after the other.
+    pub turn: Option<crate::sessions::Turn>,
+    /// The same of an amend: its caller may leave before the merchant is done with it.
+    pub amending: Option<crate::sessions::BoundedTurn>,
+}
+
+/// What is left to say to a caller when an exchange is over.
+#[derive(Debug)]
+pub enum Over {
+    /// Its answer was passed on whole.
+    Told,
+    /// Its answer broke off.
+    Cut,
+    /// There is no answer.
+    Failed(Box<Refusal>),
+}
+
+impl Execution {
+    pub async fn run(mut self, caller: &mut Caller<'_>) -> Over {
+        let _under_way = UnderWay::begin(&self.exchange);
+        let (authority, route) = (self.books.authority().clone(), self.books.reading().route.clone());
+        let exchange = self.exchange.clone();
+        let started = authority.clock.monotonic();
+        let deadline = Instant::now() + exchange.longest();
+        let mut limit = pin!(exchange.limit(deadline));
+        let sent = tokio::select! {
+            biased;
+            sent = exchange.send(&route.upstream, &self.out, SILENCE) => sent,
+            fault = &mut limit => Err(SendFault::Sent(fault)),
+        };
+        let over = match sent {
+            Ok((incoming, head)) => self.relay(incoming, head, caller, (deadline, limit)).await,
+            Err(fault) => self.fail(fault, caller).await,
+        };
+        let seconds = authority.clock.monotonic().seconds_since(started);
+        authority.metrics.upstream_duration.with_label_values(&[&*route.name]).observe(seconds);
+        over
+    }
+
+    /// No answer: released if nothing was sent, else nobody knows.
+    async fn fail(&self, fault: SendFault, caller: &Caller<'_>) -> Over {
+        let (settlement, cause) = match fault {
+            SendFault::NotSent => (Settlement::Released, "not_sent".to_owned()),
+            SendFault::Sent(fault) => (Settlement::Indeterminate, fault.to_string()),
+        };
+        let client_gone = caller.is_gone();
+        let ending =
+            Ending { settlement, status: None, cause: cause.into(), order: OrderFacts::default(), client_gone };
+        let token_state = self.books.settle(&ending, None).await.map(TokenState::as_str);
+        Over::Failed(Box::new(Refusal { token_state, ..fault.refusal() }))
+    }
+
+    /// Passes the answer on. Its last piece waits until the settlement is recorded, so that who
+    /// has the whole answer may rely on the record.
+    async fn relay(
+        &mut self,
+        mut incoming: Incoming,
+        head: AnswerHead,
+        caller: &mut Caller<'_>,
+        (deadline, mut limit): (Instant, Pin<&mut impl Future<Output = AnswerFault>>),
+    ) -> Over {
+        let reading = self.books.reading().clone();
+        let mut copy = AnswerCopy::of(&head, self.keeps_answer);
+        let mut head = Some(head);
+        let mut held: Option<Bytes> = None;
+        let fault = loop {
+            let piece = tokio::select! {
+                biased;
+                piece = incoming.piece() => piece,
+                fault = &mut limit => Err(fault),
+            };
+            match piece {
+                Ok(Some(piece)) => {
+                    copy.keep(&piece);
+                    if copy.is_too_long() {
+                        // Too long to wait for its end: what came is answer enough to burn.
+                        let _ = self.books.settle(&copy.ending(&reading, None, caller.is_gone()), None).await;
+                    }
+                    if let Some(earlier) = held.replace(piece) {
+                        if let Some(head) = head.take() {
+                            caller.tell_head(&head, deadline).await;
+                        }
+                        caller.tell_body(Some(earlier), false, deadline).await;
+                    }
+                }
+                Ok(None) => break None,
+                Err(fault) => break Some(fault),
+            }
+        };
+        let ending = copy.ending(&reading, fault, caller.is_gone());
+        let kept = copy.kept().filter(|_| fault.is_none());
+        let _ = self.books.settle(&ending, kept).await;
+        // The next change of the session need not wait for a caller who takes its answer slowly.
+        (self.turn, self.amending) = (None, None);
+        // Before the caller can send its next request, which may then use it.
+        Exchange::finish(&reading.route.upstream, incoming);
+        let longer = Instant::now() + SILENCE;
+        if let Some(head) = head {
+            caller.tell_head(&head, longer).await;
+        }
+        let whole = fault.is_none();
+        if held.is_some() || whole {
+            caller.tell_body(held, whole, longer).await;
+        }
+        if whole { Over::Told } else { Over::Cut }
+    }
+}
+
+impl SendFault {
+    /// What a caller is told who gets no answer.
+    pub(super) fn refusal(self) -> Refusal {
+        match self {
+            Self::NotSent => Refusal::fault(Fault::UpstreamUnavailable),
+            Self::Sent(AnswerFault::TimedOut) => Refusal { status: 504, ..Refusal::fault(Fault::OutcomeUnknown) },
+            Self::Sent(_) => Refusal { status: 502, ..Refusal::fault(Fault::OutcomeUnknown) },
+        }
+    }
+}
