@@ -132,6 +132,16 @@ fn a_mismatch_says_what_differs() {
 }
 
 #[test]
+fn a_mismatch_repeats_no_number_of_a_card() {
+    let (token, store, policy) = (signed(&intent(1, 2999)), StoreId::parse("store-123").unwrap(), policy(""));
+    let card = 4_242_424_242_424_242;
+    let Decision::Deny(denial) = decide(&ask(&token, &store, &policy), Facts::Known(&cart(card, card))) else {
+        panic!("allowed a changed cart");
+    };
+    assert_eq!(denial.diff.iter().map(|d| d.actual.as_ref()).collect::<Vec<_>>(), ["a very long number"; 2]);
+}
+
+#[test]
 fn an_added_line_is_a_mismatch() {
     let (token, store, policy) = (signed(&intent(1, 2999)), StoreId::parse("store-123").unwrap(), policy(""));
     let mut facts = cart(1, 2999);

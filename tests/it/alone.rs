@@ -5,12 +5,10 @@ use std::sync::{Arc, Mutex};
 use permyx::token::keys::{SigningKey, key_set};
 
 use crate::support::dir::TempDir;
-use crate::support::gateway::Purchase;
+use crate::support::gateway::{MUG as CART, Purchase};
 use crate::support::http::{Answer, post};
 use crate::support::merchant::{Merchant, Reply};
 use crate::support::program::{Program, run};
-
-const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
 
 fn token(key: &SigningKey) -> String {
     Purchase::mug("store-123").signed_by(key)

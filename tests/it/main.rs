@@ -73,6 +73,8 @@ mod retry;
 mod revoke;
 /// The sandbox merchant, over real connections.
 mod sandbox;
+/// Where no secret may be, and that the search for it is not blind.
+mod secrets;
 /// `.ci/setup` on machines that lack something.
 mod setup;
 /// Events of a gateway on another host.

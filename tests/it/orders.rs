@@ -9,18 +9,18 @@ use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
 use crate::support::dir::TempDir;
+use crate::support::gateway::MUG as CART;
 use crate::support::http::{Answer, exchange, post, request};
 use crate::support::program::{Program, run};
 
-const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
 const MERCHANT: &str = "X-API-Key: permyx_merchant_YOUR_KEY";
 const AGENT: &str = "X-API-Key: permyx_agent_YOUR_KEY";
 const ORDERS: &str = "/v1/orders?store=store-123&platform=generic";
 
 /// A sandbox whose data stay.
 struct Shop {
-    dir: TempDir,
     dev: Program,
+    dir: TempDir,
 }
 
 impl Shop {

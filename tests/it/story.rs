@@ -4,16 +4,15 @@
 use std::time::Instant;
 
 use crate::support::dir::TempDir;
+use crate::support::gateway::MUG as CART;
 use crate::support::http::{Answer, get, post};
 use crate::support::program::{Program, run};
 use crate::support::{PATIENCE, files};
 
-const CART: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
-
 /// `permyx dev`, and whoever tries it.
 struct Trial {
-    dir: TempDir,
     dev: Program,
+    dir: TempDir,
 }
 
 impl Trial {

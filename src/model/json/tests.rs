@@ -55,6 +55,21 @@ fn ambiguity_is_refused() {
 }
 
 #[test]
+fn a_summary_repeats_nothing_that_may_be_a_secret() {
+    let told = |value: &str| {
+        let text = format!("{{\"a\":{value}}}");
+        read_object(text.as_bytes()).unwrap().get("a").unwrap().summary().into_owned()
+    };
+    for plain in ["\"usd\"", "\"29,99 EUR\"", "1.5", "2.999E+1", "true", "null"] {
+        assert_eq!(told(plain), plain.trim_matches('"'));
+    }
+    assert_eq!(told("\"a@b.example\""), "a text of 11 bytes");
+    assert_eq!(told("\"4242424242424242\""), "a text of 16 bytes");
+    assert_eq!(told("4242424242424242.5"), "a very long number");
+    assert_eq!((told("[1]"), told("{}")), ("an array".to_owned(), "an object".to_owned()));
+}
+
+#[test]
 fn a_second_name_is_found_among_many() {
     let many: String = (0..100).map(|i| format!("\"k{i}\":{i},")).collect();
     assert!(read_object(format!("{{{many}\"z\":0}}").as_bytes()).is_ok());

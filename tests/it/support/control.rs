@@ -13,10 +13,10 @@ use super::stream::Stream;
 
 /// A running control plane and its files. Its address stays the same over restarts.
 pub struct Control {
-    dir: TempDir,
-    address: SocketAddr,
     program: Option<Program>,
+    address: SocketAddr,
     auditor: String,
+    dir: TempDir,
 }
 
 impl Control {

@@ -1,17 +1,25 @@
 //! A directory for one test.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-/// A new, empty directory that is gone when the value is.
-pub struct TempDir(tempfile::TempDir);
+use super::leaks;
+
+/// A new, empty directory that is gone when the value is. What others than the test wrote there holds
+/// no secret.
+pub struct TempDir {
+    dir: tempfile::TempDir,
+    written: Mutex<BTreeSet<PathBuf>>,
+}
 
 impl TempDir {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self { dir: tempfile::tempdir().unwrap(), written: Mutex::default() }
     }
 
     pub fn path(&self) -> &Path {
-        self.0.path()
+        self.dir.path()
     }
 
     /// Writes a file and says where it is.
@@ -19,6 +27,15 @@ impl TempDir {
         let path = self.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, text).unwrap();
+        self.written.lock().unwrap().insert(path.clone());
         path
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            leaks::directory(self.path(), &self.written.lock().unwrap());
+        }
     }
 }

@@ -17,12 +17,15 @@ use permyx::token::keys::{SigningKey, key_set};
 use serde_json::Value;
 
 use super::dir::TempDir;
-use super::files;
 use super::http::{Answer, Connection, request};
 use super::program::Program;
+use super::{files, leaks};
 
-/// The cart of [`Purchase::mug`].
-pub const MUG: &str = r#"{"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#;
+/// The cart of [`Purchase::mug`], and who pays for it how: no concern of ours ([`super::secrets`]).
+pub const MUG: &str = concat!(
+    r#"{"buyer":{"email":"pl4nted.shopper@mail.example","card":"4242424242424242"},"#,
+    r#""currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1,"price":29.99}]}"#
+);
 pub const AGENT: &str = "ak_tests";
 const GATEWAY: [&str; 3] = ["gateway", "--config", "permyx.toml"];
 
@@ -181,6 +184,7 @@ impl Gateway {
     /// As long as this process lives: for a gateway that many tests share, which is never dropped.
     pub fn shared(self) -> &'static Self {
         let leash = Leash::new(self.process(), &self.dir);
+        leaks::follow(self.address(), self.program.followed(self.dir.path().join("data/spool")));
         let (gateway, _) = Box::leak(Box::new((self, leash)));
         gateway
     }

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::PATIENCE;
+use super::{PATIENCE, leaks, secrets};
 
 /// One answer, head and body, with any chunking taken off.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +39,7 @@ pub type Head = (u16, Vec<(String, String)>);
 
 /// One open connection.
 pub struct Connection {
+    address: SocketAddr,
     stream: TcpStream,
     unread: Vec<u8>,
 }
@@ -54,7 +55,7 @@ impl Connection {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, unread: Vec::new() })
+        Ok(Self { address, stream, unread: Vec::new() })
     }
 
     /// Sends these bytes as they are. That the peer no longer reads is no failure: it may have
@@ -85,6 +86,9 @@ impl Connection {
                 std::mem::take(&mut self.unread)
             }
         };
+        if status >= 400 {
+            secrets::refuse(format_args!("an answer with status {status}"), &body);
+        }
         Ok(Some(Answer { status, headers, body }))
     }
 
@@ -170,6 +174,12 @@ impl Connection {
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        leaks::hung_up(self.address);
+    }
+}
+
 enum Length {
     Known(usize),
     Chunked,
@@ -208,7 +218,8 @@ pub fn exchange(address: SocketAddr, bytes: impl AsRef<[u8]>) -> Option<Answer> 
     connection.answer()
 }
 
-/// The bytes of a well-formed request. `headers` are whole lines (`Name: value`).
+/// The bytes of a well-formed request. `headers` are whole lines (`Name: value`); secrets of the
+/// caller's stand beside them ([`secrets::lines`]).
 pub fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
     request_to("shop.example", method, target, headers, body)
 }
@@ -216,7 +227,7 @@ pub fn request(method: &str, target: &str, headers: &[&str], body: &str) -> Vec<
 /// As [`request`], to this host.
 pub fn request_to(host: &str, method: &str, target: &str, headers: &[&str], body: &str) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n");
-    for header in headers {
+    for header in headers.iter().copied().chain(secrets::lines(headers)) {
         text.push_str(header);
         text.push_str("\r\n");
     }

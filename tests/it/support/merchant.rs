@@ -7,6 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use super::PATIENCE;
+use super::secrets::{CARD, COOKIE, EMAIL};
 
 /// One request as it arrived.
 #[derive(Debug, Clone)]
@@ -73,9 +74,10 @@ impl Reply {
         Self::Cut(bytes)
     }
 
-    /// What a one-shot shop answers to a purchase.
+    /// What a one-shot shop answers to a purchase: the order, and what is between it and the buyer.
     pub fn sold() -> Self {
-        Self::json(200, r#"{"orderId":"ord_1","status":"confirmed","total":29.99,"currency":"USD"}"#)
+        let order = r#"{"orderId":"ord_1","status":"confirmed","total":29.99,"currency":"USD""#;
+        Self::json(200, &format!(r#"{order},"buyer":{{"email":"{EMAIL}","card":"{CARD}","session":"{COOKIE}"}}}}"#))
     }
 
     /// As [`Self::sold`], but a connection that already carried a request is closed instead: what a

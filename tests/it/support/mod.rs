@@ -1,6 +1,9 @@
 //! What tests are built from: temporary directories, the real program, a client that sends exact
 //! bytes, a load of many requests, and a merchant that records what reaches it.
 //!
+//! The clients plant secrets in what they send ([`secrets`]), and none may be in what comes of it
+//! ([`leaks`]): every test of this suite looks for that, whatever it is about.
+//!
 //! Every wait has a deadline ([`PATIENCE`]) and ends with an event, never with a sleep.
 
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
@@ -9,6 +12,7 @@ pub mod dir;
 pub mod gateway;
 pub mod graphql;
 pub mod http;
+pub mod leaks;
 pub mod load;
 pub mod medusa;
 pub mod merchant;
@@ -17,6 +21,7 @@ pub mod plane;
 pub mod program;
 pub mod real;
 pub mod redis;
+pub mod secrets;
 pub mod shop;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 pub mod stream;

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 use super::dir::TempDir;
 use super::http::{Answer, exchange, request};
+use super::secrets;
 
 pub const AUTHORIZE: &str = "/agents/v1/exec/authorize";
 pub const VALIDATE: &str = "/agents/v1/exec/validate";
@@ -204,6 +205,8 @@ pub fn purchase() -> Value {
         "quantity": 1,
         "price": { "amount": 29.99, "currency": "USD" },
         "scope": "agent_exec",
+        // Whatever else an agent sends is not looked at.
+        "buyer": { "email": secrets::EMAIL, "card": secrets::CARD, "cookie": secrets::COOKIE },
     })
 }
 

@@ -1,26 +1,36 @@
 //! The real program as a process: started on free ports in a directory of its own, stopped or
 //! killed at will, its output kept for the moment a test fails.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::PATIENCE;
+use super::{PATIENCE, leaks, secrets};
 
 /// The binary under test.
 const PERMYX: &str = env!("CARGO_BIN_EXE_permyx");
 /// Between two looks at whether a process has ended.
 const POLL: Duration = Duration::from_millis(5);
+/// How long a program that ended may take to be read to the end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Commands whose output is a secret: it is told this once.
+const TELLING: [[&str; 2]; 2] = [["token", "request"], ["agent-key", "create"]];
 
-/// A running `permyx`. It is killed when the value is dropped.
+/// A running `permyx`. It is killed when the value is dropped, and nothing that it said may hold a secret.
 pub struct Program {
     child: Child,
+    dir: PathBuf,
     ready: serde_json::Value,
     log: Arc<Mutex<String>>,
+    /// Standard output.
+    said: Arc<Mutex<String>>,
+    reading: [JoinHandle<()>; 2],
 }
 
 impl Program {
@@ -33,9 +43,10 @@ impl Program {
     pub fn start_via(via: &[String], dir: &Path, args: &[&str]) -> Self {
         let mut command = command(via, dir, args);
         let mut child = command.arg("--ready-json").stderr(Stdio::piped()).spawn().unwrap();
-        let log = collect(child.stderr.take().unwrap());
-        let lines = lines_of(child.stdout.take().unwrap());
-        let mut program = Self { child, ready: serde_json::Value::Null, log };
+        let (log, reading_log) = collect(child.stderr.take().unwrap());
+        let (said, lines, reading_lines) = lines_of(child.stdout.take().unwrap());
+        let (ready, reading) = (serde_json::Value::Null, [reading_log, reading_lines]);
+        let mut program = Self { child, dir: dir.to_owned(), ready, log, said, reading };
         program.ready = program.wait_until_ready(&lines, args);
         program
     }
@@ -94,19 +105,57 @@ impl Program {
     }
 }
 
+impl Program {
+    /// What is looked at of a program that nobody drops.
+    pub fn followed(&self, spool: PathBuf) -> leaks::Followed {
+        leaks::Followed { log: self.log.clone(), spool, ops: self.address("ops"), seen: Mutex::default() }
+    }
+
+    /// What it counted so far; nothing, if it has ended.
+    fn metrics(&mut self) -> Vec<u8> {
+        let lives = matches!(self.child.try_wait(), Ok(None)) && self.ready["ops"].is_string();
+        if lives { leaks::metrics(self.address("ops")) } else { Vec::new() }
+    }
+
+    fn wait_for_last_words(&self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        while self.reading.iter().any(|reading| !reading.is_finished()) && Instant::now() < deadline {
+            std::thread::park_timeout(POLL);
+        }
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
+        let fails = std::thread::panicking();
+        let metrics = if fails { Vec::new() } else { self.metrics() };
         let _ = self.child.kill();
         let _ = self.child.wait();
-        if std::thread::panicking() {
+        if fails {
             println!("--- log of the program ---\n{}", self.log());
+            return;
+        }
+        self.wait_for_last_words();
+        secrets::refuse("the metrics of the program", &metrics);
+        secrets::refuse("the log of the program", self.log().as_bytes());
+        secrets::refuse("what the program said", self.said.lock().unwrap().as_bytes());
+        // What it keeps in the directory of the test is looked at when that goes.
+        let data = self.dir.join(self.ready["data"].as_str().unwrap_or_default());
+        if !data.starts_with(&self.dir) {
+            leaks::directory(&data, &BTreeSet::new());
         }
     }
 }
 
 /// Runs `permyx ARGS` to its end in `dir`.
 pub fn run(dir: &Path, args: &[&str]) -> Output {
-    command(&[], dir, args).output().unwrap()
+    let output = command(&[], dir, args).output().unwrap();
+    let verb = args.first().copied().unwrap_or_default();
+    secrets::refuse(format_args!("an error of `{verb}`"), &output.stderr);
+    if !TELLING.iter().any(|words| args.starts_with(words)) {
+        secrets::refuse(format_args!("what `{verb}` says"), &output.stdout);
+    }
+    output
 }
 
 fn command(via: &[String], dir: &Path, args: &[&str]) -> Command {
@@ -120,24 +169,28 @@ fn command(via: &[String], dir: &Path, args: &[&str]) -> Command {
     command
 }
 
-fn collect(mut from: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+fn collect(mut from: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let log = Arc::new(Mutex::new(String::new()));
     let writer = Arc::clone(&log);
-    std::thread::spawn(move || {
+    let reading = std::thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             writer.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
         }
     });
-    log
+    (log, reading)
 }
 
-fn lines_of(from: impl Read + Send + 'static) -> Receiver<String> {
+/// All lines together, and one after the other.
+fn lines_of(from: impl Read + Send + 'static) -> (Arc<Mutex<String>>, Receiver<String>, JoinHandle<()>) {
     let (lines, received) = mpsc::channel();
-    std::thread::spawn(move || {
+    let said = Arc::new(Mutex::new(String::new()));
+    let writer = Arc::clone(&said);
+    let reading = std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
+            writer.lock().unwrap().push_str(&format!("{line}\n"));
             let _ = lines.send(line);
         }
     });
-    received
+    (said, received, reading)
 }
