@@ -9,6 +9,9 @@ use crate::support::dir::TempDir;
 use crate::support::gateway::Purchase;
 use crate::support::http::exchange;
 use crate::support::merchant::{Merchant, Reply};
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+use crate::support::program::Program;
+use crate::support::program::run;
 use crate::support::secrets::{AUTHORIZATION, CARD, COOKIE, EMAIL, find, lines};
 
 /// One of each kind, with the name of the kind.
@@ -143,6 +146,27 @@ fn an_error_that_repeats_a_secret_fails_its_test() {
     assert_eq!(ask(&answering(200)), 200);
     let told = complaint(|| assert_eq!(ask(&answering(422)), 0));
     assert_eq!(told, "a secret (e-mail address) is in an answer with status 422: <e-mail address>");
+}
+
+#[test]
+fn what_a_command_says_is_looked_at() {
+    let dir = TempDir::new();
+    let told = complaint(|| drop(run(dir.path(), &["check", "--config", EMAIL])));
+    assert!(told.starts_with("a secret (e-mail address) is in what `check` says: "), "{told}");
+}
+
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+#[test]
+fn what_a_program_says_is_looked_at_when_it_ends() {
+    let dir = TempDir::new();
+    let mut args = vec!["dev", "--data", COOKIE];
+    for flag in ["--gateway-listen", "--api-listen", "--merchant-listen", "--ops-listen"] {
+        args.extend([flag, "127.0.0.1:0"]);
+    }
+    // It says where its data are.
+    let dev = Program::start(dir.path(), &args);
+    let told = complaint(|| drop(dev));
+    assert!(told.starts_with("a secret (cookie) is in what the program said: "), "{told}");
 }
 
 #[test]
