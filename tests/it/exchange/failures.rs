@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
-use permyx::gateway::exchange::{Exchange, Outgoing, SendFault};
+use permyx::gateway::exchange::{Errand, Exchange, Outgoing, SendFault};
 use permyx::gateway::upstream::Upstream;
 use permyx::gateway::wire::AnswerFault;
 use serde_json::{Value, json};
@@ -134,7 +134,8 @@ fn an_answer_that_two_could_read_differently_is_no_answer() {
 fn a_merchant_that_says_nothing_is_waited_for_once() {
     let merchant = Merchant::start(|_| Reply::Hang);
     let upstream = Upstream::parse(&merchant.url()).unwrap();
-    let out = Outgoing { method: "POST".to_owned(), bytes: with_token("/", "none", MUG).into() };
+    let out =
+        Outgoing { method: http::Method::POST, bytes: with_token("/", "none", MUG).into(), errand: Errand::Execution };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let sent =
         runtime.block_on(Exchange::within(Duration::from_secs(270)).send(&upstream, &out, Duration::from_millis(200)));

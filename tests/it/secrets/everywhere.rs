@@ -179,7 +179,7 @@ fn what_a_caller_plants_at_the_api_is_in_nothing_that_it_leaves() {
         }
     }
     let counted = get(dev.address("ops"), "/metrics").text();
-    assert!(counted.contains("permyx_") && dev.log().len() > 10_000, "{counted}");
+    assert!(counted.contains("permyx_"), "{counted}");
 }
 
 /// Purchases to ask for, with this in each member that is not kept as it is.
