@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use permyx::clock::Clock;
 use permyx::evidence::log::LogDir;
-use permyx::evidence::{Class, Consumed, Followed, Follower, LogPlace, Sealer, Spool, SpoolOptions, Store, store};
+use permyx::evidence::{Class, Consumed, Followed, Follower, Keep, LogPlace, Sealer, Spool, SpoolOptions, Store, store};
 use permyx::telemetry::metrics::Metrics;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};
@@ -58,7 +58,7 @@ fn ingest(dir: &Path, events: u64) -> Ingested {
     let place = LogPlace { data: dir.to_owned(), name: NAME.to_owned() };
     let started = Instant::now();
     let sealer = Sealer::start(store.clone(), place, clock.clone(), metrics.clone()).unwrap();
-    let followed = vec![Followed { dir: spool, consumed: Consumed::ReleasedAfter(Duration::ZERO) }];
+    let followed = vec![Followed { dir: spool, consumed: Consumed::ReleasedAfter(Keep::NOT_AT_ALL) }];
     let follower = Follower::start(writer, followed, Some(sealer.closer()), clock, metrics).unwrap();
     wait_until(|| store.size().unwrap() >= events);
     let stored = started.elapsed();

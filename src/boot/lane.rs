@@ -13,7 +13,7 @@ use crate::audit::trust::Trust;
 use crate::audit::verify_log;
 use crate::config::Config;
 use crate::evidence::log::{LogDir, LogError, LogKeys};
-use crate::evidence::{Consumed, Followed, Follower, KEPT, LogPlace, Sealer, Store, store};
+use crate::evidence::{Consumed, Followed, Follower, Keep, LogPlace, Sealer, Store, store};
 use crate::model::time::Timestamp;
 
 use super::base::{Base, make_dir, spool_dir};
@@ -57,7 +57,8 @@ impl Lane {
         let sealer = Sealer::start(store.clone(), place.clone(), clock.clone(), metrics.clone());
         let sealer = sealer.map_err(BootError::Thread)?;
         let spools = std::iter::once(spool_dir(config)).chain(config.evidence.spools.clone());
-        let spools = spools.map(|dir| Followed { dir, consumed: Consumed::ReleasedAfter(KEPT) }).collect();
+        let kept = Keep::for_a_restart(config.evidence.spool_limit);
+        let spools = spools.map(|dir| Followed { dir, consumed: Consumed::ReleasedAfter(kept) }).collect();
         let follower = Follower::start(writer, spools, Some(sealer.closer()), clock, metrics);
         let follower = follower.map_err(BootError::Thread)?;
         let verified = Arc::new(AtomicBool::new(false));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::authority::Authority;
 use crate::config::{Config, JwksSource, TlsFiles};
-use crate::evidence::{self, ControlPlane};
+use crate::evidence::{self, ControlPlane, Keep};
 use crate::jwks::{Jwks, Source};
 use crate::net::client::{Client, Limits};
 
@@ -59,7 +59,8 @@ fn shipping(config: &Config, base: &Base) -> Result<Option<Shipping>, BootError>
     let Some(ship) = &config.evidence.ship else { return Ok(None) };
     let to = ControlPlane::new(&ship.url, ship.key_file.clone(), &base.evidence.identity())?;
     let (dir, clock, metrics) = (spool_dir(config), base.clock.clone(), base.metrics.clone());
-    Ok(Some(Shipping::start(|stop| tokio::spawn(evidence::ship(dir, to, clock, metrics, stop)))))
+    let kept = Keep::for_a_restart(config.evidence.spool_limit);
+    Ok(Some(Shipping::start(|stop| tokio::spawn(evidence::ship(dir, to, kept, clock, metrics, stop)))))
 }
 
 #[cfg(feature = "gateway")]

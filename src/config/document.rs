@@ -124,7 +124,8 @@ struct EvidenceDoc {
     /// What a request waits for: `spool` (default), its event is written and survives a killed process; `strict`,
     /// it is on the disk.
     class: ClassDoc,
-    /// Bytes that the spool may hold; default 4294967296 (4 GiB). A quarter is kept for settlements.
+    /// Bytes that the spool may hold; default 4294967296 (4 GiB). A quarter is kept for executions, half of it
+    /// for their outcomes.
     spool_limit: Option<At<i64>>,
     /// Spool directories of gateways on this host, read by `permyx serve`.
     spools: Vec<String>,

@@ -12,6 +12,7 @@ pub trait Medium {
     /// One `write(2)`.
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
     fn cut_to(&self, bytes: u64) -> io::Result<()>;
+    fn bytes(&self) -> io::Result<u64>;
 }
 
 impl Medium for File {
@@ -22,6 +23,10 @@ impl Medium for File {
 
     fn cut_to(&self, bytes: u64) -> io::Result<()> {
         self.set_len(bytes)
+    }
+
+    fn bytes(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
     }
 }
 
@@ -81,11 +86,16 @@ impl<M: Medium> Active<M> {
                 self.bytes += record.len() as u64;
                 Ok(())
             }
-            Err(error) => match self.file.cut_to(self.bytes) {
+            // What became read-only cannot be cut, and took nothing either.
+            Err(error) => match self.file.cut_to(self.bytes).or_else(|_| self.is_as_before()) {
                 Ok(()) => Err(Fault::Undone(error)),
                 Err(_) => Err(Fault::Torn(error)),
             },
         }
+    }
+
+    fn is_as_before(&self) -> io::Result<()> {
+        if self.file.bytes()? == self.bytes { Ok(()) } else { Err(io::ErrorKind::InvalidData.into()) }
     }
 
     fn write(&self, record: &[u8]) -> io::Result<()> {
@@ -128,6 +138,10 @@ mod tests {
             self.content.lock().truncate(usize::try_from(bytes).unwrap());
             Ok(())
         }
+
+        fn bytes(&self) -> io::Result<u64> {
+            Ok(self.content.lock().len() as u64)
+        }
     }
 
     fn active(capacity: usize, cuttable: bool) -> Active<SmallDisk> {
@@ -150,5 +164,14 @@ mod tests {
     fn a_short_write_that_stays_is_told_apart() {
         let mut active = active(4, false);
         assert!(matches!(active.append(b"12345678"), Err(Fault::Torn(_))));
+    }
+
+    #[test]
+    fn a_disk_that_took_nothing_goes_on_when_it_takes_something_again() {
+        let mut active = active(0, false);
+        assert!(matches!(active.append(b"12345678"), Err(Fault::Undone(_))));
+        *active.file.capacity.lock() = 8;
+        assert!(active.append(b"12345678").is_ok());
+        assert_eq!(*active.file.content.lock(), b"12345678");
     }
 }

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::identity;
 use super::intake::{Inbox, Waiting};
 use super::seal::Closer;
+use super::segment::Keep;
 use super::store::{Hole, StoreError, Stream, Writer};
 use super::stored::Body;
 use super::tail::{Place, Read, Tail};
@@ -43,8 +44,8 @@ const RECOGNISE_EVERY: u32 = 200;
 pub enum Consumed {
     /// Another reader needs them, or they are not ours to delete.
     Kept,
-    /// Deleted once nothing was written to them for this long.
-    ReleasedAfter(Duration),
+    /// Deleted after that.
+    ReleasedAfter(Keep),
 }
 
 /// A spool directory to follow. It need not exist yet.
@@ -274,7 +275,7 @@ impl Attached {
         let Some(identity) = identity::read(&followed.dir)? else { return Ok(None) };
         let stream = writer.stream(identity)?;
         let kept = match followed.consumed {
-            Consumed::Kept => Duration::MAX,
+            Consumed::Kept => Keep { idle: Duration::MAX, room: u64::MAX },
             Consumed::ReleasedAfter(kept) => kept,
         };
         let tail = Tail::new(followed.dir.clone(), stream.next, kept);

@@ -54,11 +54,12 @@ pub use orders::Clues;
 pub use query::{Filter, Joined, LIMIT_MAX};
 #[cfg(feature = "control-plane")]
 pub use seal::{Closer, LogPlace, Sealer};
+pub use segment::Keep;
 pub use ship::{ControlPlane, RECORDS, Receiver, Refused, WENT_BACK, ship};
 pub use spool::{Caller, Class, Foldable, Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Producer, Store, StoreError};
 pub use stored::{Body, Data, Difference, LineSeen, SignalSeen, StoredEvent};
-pub use unsettled::{KEPT, NOT_IN_LEDGER, Unsettled, unsettled};
+pub use unsettled::{NOT_IN_LEDGER, Unsettled, unsettled};
 #[cfg(feature = "control-plane")]
 pub use years::YearLog;

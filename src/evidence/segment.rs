@@ -43,14 +43,32 @@ fn first_sequence(path: &Path) -> Option<u64> {
     (path.extension()? == ENDING && stem.len() == 20).then(|| stem.parse().ok()).flatten()
 }
 
-/// Deletes the segments that hold nothing but records before `sequence` and were not written to for
-/// `idle`. The newest that holds a record always stays: the sequence continues from it, and the chain.
-pub fn release_before(dir: &Path, sequence: u64, idle: Duration) -> io::Result<()> {
+/// How long what was read is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Keep {
+    /// Until it was not written to for this long,
+    pub idle: Duration,
+    /// or all segments have more bytes than this: what is still to come needs their room.
+    pub room: u64,
+}
+
+impl Keep {
+    pub const NOT_AT_ALL: Self = Self { idle: Duration::ZERO, room: 0 };
+}
+
+/// Deletes the segments that hold nothing but records before `sequence` and are kept no longer. The
+/// newest that holds a record always stays: the sequence continues from it, and the chain.
+pub fn release_before(dir: &Path, sequence: u64, kept: Keep) -> io::Result<()> {
     let segments = list(dir)?;
+    let mut used: u64 = segments.iter().map(|segment| segment.bytes).sum();
     for (segment, following) in segments.iter().zip(segments.iter().skip(1)) {
-        if following.first > sequence || following.bytes == 0 || !is_idle(&segment.path, idle) {
+        if following.first > sequence || following.bytes == 0 {
             break;
         }
+        if used <= kept.room && !is_idle(&segment.path, kept.idle) {
+            break;
+        }
+        used -= segment.bytes;
         match std::fs::remove_file(&segment.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

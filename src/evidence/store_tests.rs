@@ -167,7 +167,7 @@ fn consumed_segments_go_only_where_they_may() {
     setting.take(&["a"], Consumed::Kept);
     assert_eq!(files(), before);
     let _receipt = spool.append(&denied("s")).unwrap();
-    let store = setting.take(&["a"], Consumed::ReleasedAfter(Duration::ZERO));
+    let store = setting.take(&["a"], Consumed::ReleasedAfter(Keep::NOT_AT_ALL));
     assert_eq!((files(), store.size().unwrap(), store.missing().unwrap()), (1, 1002, 0));
 }
 
@@ -450,7 +450,7 @@ proptest! {
             whole.extend(one);
         }
         let mut file = std::fs::File::create(dir.path().join(format!("{:020}.spool", 1))).unwrap();
-        let mut tail = Tail::new(dir.path().to_owned(), 1, Duration::ZERO);
+        let mut tail = Tail::new(dir.path().to_owned(), 1, Keep::NOT_AT_ALL);
         let mut read = Vec::new();
         let mut rest = whole.as_slice();
         for step in steps.into_iter().chain([whole.len()]) {

@@ -3,14 +3,12 @@
 //! Only whole records are read. A record that is being written, or that the producer cut off again
 //! after a failed write, is no record yet; the reader comes back to the same place.
 
+use super::record::{self, BODY_MAX, HEADER, Next};
+use super::segment::{self, Keep};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::Duration;
-
-use super::record::{self, BODY_MAX, HEADER, Next};
-use super::segment;
 
 /// Bytes that are read at once. Several records of the longest kind fit.
 const CHUNK: usize = 1 << 19;
@@ -43,20 +41,21 @@ pub struct Tail {
     /// One more than the highest sequence that was found, wanted or not.
     found: u64,
     buffer: Vec<u8>,
-    /// How long what was read is kept.
-    kept: Duration,
+    kept: Keep,
 }
 
 struct Open {
     first: u64,
     file: File,
     offset: u64,
+    /// Its name is on the disk.
+    named: bool,
 }
 
 impl Tail {
     /// A reader that begins with record `next`. The directory need not be there yet.
     #[must_use]
-    pub fn new(dir: PathBuf, next: u64, kept: Duration) -> Self {
+    pub fn new(dir: PathBuf, next: u64, kept: Keep) -> Self {
         Self { dir, next, segment: None, found: 0, buffer: Vec::new(), kept }
     }
 
@@ -98,8 +97,13 @@ impl Tail {
 
     /// Waits until everything that was read is on the disk. Otherwise a loss of power could take
     /// back from the spool what its reader already kept, and numbers would be given twice.
-    pub fn sync(&self) -> io::Result<()> {
-        self.segment.as_ref().map_or(Ok(()), |open| open.file.sync_data())
+    pub fn sync(&mut self) -> io::Result<()> {
+        let Some(open) = &mut self.segment else { return Ok(()) };
+        if !open.named {
+            segment::sync_dir(&self.dir)?;
+            open.named = true;
+        }
+        open.file.sync_data()
     }
 
     /// Deletes the segments that were read to their end.
@@ -157,9 +161,11 @@ impl Tail {
 
     fn enter(&mut self, first: Option<u64>) -> io::Result<Option<()>> {
         let Some(first) = first else { return Ok(None) };
+        // What was read of the one before is still to be told.
+        self.sync()?;
         let file = File::open(segment::path(&self.dir, first))?;
         self.found = self.found.max(first);
-        self.segment = Some(Open { first, file, offset: 0 });
+        self.segment = Some(Open { first, file, offset: 0, named: false });
         Ok(Some(()))
     }
 }

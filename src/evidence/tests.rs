@@ -202,7 +202,7 @@ fn a_flipped_bit_in_the_middle_costs_one_record() {
 }
 
 #[test]
-fn a_quarter_is_kept_for_settlements() {
+fn a_quarter_is_kept_for_executions_and_half_of_it_for_their_outcomes() {
     let dir = tempfile::tempdir().unwrap();
     let limit = 64 << 10;
     let metrics = Arc::new(Metrics::new().unwrap());
@@ -212,10 +212,13 @@ fn a_quarter_is_kept_for_settlements() {
     assert!(!spool.writable());
     let ordinary = spool.usage().0;
     assert!(ordinary <= limit / 4 * 3 && ordinary > limit / 4 * 3 - 1024);
+    while spool.append(&event(EventKind::ExecutionReserved)).is_ok() {}
+    let reserved = spool.usage().0;
+    assert!(reserved <= limit / 8 * 7 && reserved > limit / 8 * 7 - 1024);
     while spool.append(&event(EventKind::ExecutionValidated)).is_ok() {}
     let (used, _) = spool.usage();
     assert!(used <= limit && used > limit - 1024);
-    assert_eq!(gaps(&metrics, "spool_full"), 3);
+    assert_eq!(gaps(&metrics, "spool_full"), 4);
 }
 
 #[test]
@@ -264,6 +267,25 @@ fn segments_follow_each_other_and_are_released() {
     drop(spool);
     let spool = open(dir.path());
     assert_eq!(spool.append(&denied()).unwrap().sequence(), 1004);
+}
+
+/// What was read stays for a restart, but not in the way of what is still to come.
+#[test]
+fn what_was_read_is_kept_as_long_as_nothing_needs_its_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let limit = 1 << 20;
+    let spool = open_with(SpoolOptions { segment_bytes: 1, ..options(dir.path(), limit) }).unwrap();
+    let keep = Keep::for_a_restart(limit);
+    while spool.usage().0 <= limit / 2 {
+        let _receipt = spool.append(&denied()).unwrap();
+    }
+    let all = files(dir.path());
+    segment::release_before(dir.path(), 1, keep).unwrap();
+    assert_eq!(files(dir.path()), all, "what was not read is never released");
+    segment::release_before(dir.path(), u64::MAX, keep).unwrap();
+    assert_eq!(files(dir.path()), all[1..]);
+    segment::release_before(dir.path(), u64::MAX, keep).unwrap();
+    assert_eq!(files(dir.path()), all[1..]);
 }
 
 #[test]

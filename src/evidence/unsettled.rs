@@ -11,12 +11,21 @@ use crate::model::ids::{AgentId, Correlation, Jti, StoreId, TraceId};
 use crate::model::time::Timestamp;
 
 use super::record::{self, Next};
-use super::segment;
+use super::segment::{self, Keep};
 use super::stored::Body;
 
 /// How long a spool keeps what was read already, so that a process that starts again finds what it
 /// had begun: longer than any reservation lives.
-pub const KEPT: Duration = Duration::from_secs(600);
+const KEPT: Duration = Duration::from_secs(600);
+
+impl Keep {
+    /// What was read of a spool with this limit. Half of it is for what is still to come: a spool that
+    /// was full goes on as soon as somebody has taken what it held.
+    #[must_use]
+    pub const fn for_a_restart(limit_bytes: u64) -> Self {
+        Self { idle: KEPT, room: limit_bytes / 2 }
+    }
+}
 
 /// How the cause of a settlement ends that the ledger did not take.
 pub const NOT_IN_LEDGER: &str = "; not in the ledger";

@@ -5,7 +5,7 @@ use super::*;
 use crate::authority::policies::PolicyBook;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
-use crate::evidence::{Class, Consumed, Followed, Follower, Spool, SpoolOptions, store};
+use crate::evidence::{Class, Consumed, Followed, Follower, Keep, Spool, SpoolOptions, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::{Allowance, Enrolment, Role, Terms};
 use crate::ledger::AnyLedger;
@@ -57,8 +57,7 @@ impl Site {
             let _receipt = evidence.append(event).unwrap();
         }
         let (store, writer) = store::open(&dir.path().join("evidence.db")).unwrap();
-        let followed =
-            vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
+        let followed = vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(Keep::NOT_AT_ALL) }];
         Follower::start(writer, followed, None, clock.clone(), metrics.clone()).unwrap().stop();
         let policies = dir.path().join("policies");
         std::fs::create_dir(&policies).unwrap();

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::clock::Clock;
-use crate::evidence::{Class, Consumed, Followed, Follower, Spool, SpoolOptions, store};
+use crate::evidence::{Class, Consumed, Followed, Follower, Keep, Spool, SpoolOptions, store};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::{Allowance, Enrolment, Role, Terms};
 use crate::model::event::{Event, EventKind};
@@ -41,7 +41,7 @@ pub fn log_of(dir: &std::path::Path, events: &[Event]) -> Arc<Store> {
         let _receipt = spool.append(event).unwrap();
     }
     let (store, writer) = store::open(&dir.join("evidence.db")).unwrap();
-    let followed = vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(std::time::Duration::ZERO) }];
+    let followed = vec![Followed { dir: options.dir, consumed: Consumed::ReleasedAfter(Keep::NOT_AT_ALL) }];
     Follower::start(writer, followed, None, Clock::manual(NOW), metrics).unwrap().stop();
     Arc::new(store)
 }

@@ -14,9 +14,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::record::{self, HEADER};
+use super::segment::Keep;
 use super::stored::Body;
 use super::tail::{Place, Read, Tail};
-use super::unsettled::KEPT;
 use crate::clock::Clock;
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
@@ -53,15 +53,17 @@ pub trait Receiver: Send + Sync {
     fn deliver(&self, records: Vec<u8>, went_back: Option<u64>) -> impl Future<Output = Result<u64, Refused>> + Send;
 }
 
-/// Ships until `stop` turns true and the rest is delivered, for two seconds at most.
+/// Ships until `stop` turns true and the rest is delivered, for two seconds at most. `kept` says how
+/// long what was delivered stays.
 pub async fn ship(
     dir: PathBuf,
     receiver: impl Receiver,
+    kept: Keep,
     clock: Clock,
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut shipper = Shipper { dir, receiver, clock, metrics, at: None, well: true };
+    let mut shipper = Shipper { dir, receiver, kept, clock, metrics, at: None, well: true };
     let (stopped, mut ending) = (stop.clone(), stop.clone());
     let running = async {
         let mut pause = BACK_OFF.0;
@@ -99,6 +101,7 @@ pub async fn ship(
 struct Shipper<R> {
     dir: PathBuf,
     receiver: R,
+    kept: Keep,
     clock: Clock,
     metrics: Arc<Metrics>,
     /// Where reading goes on; not known before the receiver has said what it wants.
@@ -126,7 +129,7 @@ impl<R: Receiver> Shipper<R> {
     async fn advance(&mut self) -> Result<bool, Trouble> {
         let tail = match self.at.take() {
             Some(tail) => tail,
-            None => Tail::new(self.dir.clone(), self.receiver.deliver(Vec::new(), None).await?, KEPT),
+            None => Tail::new(self.dir.clone(), self.receiver.deliver(Vec::new(), None).await?, self.kept),
         };
         let (mut tail, batch, place) = off_the_runtime(move || read(tail)).await?;
         let Some(last) = batch.last().map(|last| last.sequence) else {

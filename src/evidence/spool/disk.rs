@@ -1,5 +1,7 @@
 //! When events are on the disk: every 10 ms, and at once where a request waits for it.
 
+use std::fs::File;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::{Class, Phase, Receipt, Spool, SpoolError};
+use crate::evidence::segment;
 
 /// How long an event may be written and not yet on the disk.
 const SYNC_EVERY: Duration = Duration::from_millis(10);
@@ -43,7 +46,7 @@ impl Spool {
     pub fn sync(&self) -> Result<(), SpoolError> {
         let disk = &self.disk;
         let _one_at_a_time = disk.syncing.lock();
-        let (file, last) = {
+        let (sealed, file, last) = {
             let mut state = self.state.lock();
             if state.phase == Phase::Broken {
                 let _ = disk.reached.send_replace(Reached::Failed);
@@ -52,15 +55,24 @@ impl Spool {
             if !std::mem::take(&mut state.unsynced) {
                 return Ok(());
             }
-            (state.active.file(), state.next - 1)
+            (std::mem::take(&mut state.unsynced_sealed), state.active.file(), state.next - 1)
         };
-        let synced = file.sync_data();
+        let synced = self.reach(&sealed, &file);
         let _ = disk.reached.send_replace(if synced.is_ok() { Reached::Through(last) } else { Reached::Failed });
         synced.map_err(|source| {
             // The kernel may have dropped the unwritten pages: a later sync that succeeds would prove nothing.
             self.state.lock().phase = Phase::Broken;
             self.failed("reach the disk", source)
         })
+    }
+
+    /// Brings full segments to the disk, and the newest with its name.
+    fn reach(&self, sealed: &[Arc<File>], newest: &File) -> io::Result<()> {
+        sealed.iter().try_for_each(|file| file.sync_data())?;
+        if !sealed.is_empty() {
+            segment::sync_dir(&self.options.dir)?;
+        }
+        newest.sync_data()
     }
 
     /// Waits as long as the class asks for: not at all, or until the event is on the disk.

@@ -8,7 +8,6 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use uuid::Uuid;
@@ -18,7 +17,7 @@ use super::gap::{Cause, Gap, Gaps};
 use super::identity;
 use super::record::{self, BODY_MAX, HEADER};
 use super::recover::{Ending, Recovered, recover};
-use super::segment;
+use super::segment::{self, Keep};
 use crate::clock::Clock;
 use crate::model::event::{Event, EventKind, Link};
 use crate::model::ids::TraceId;
@@ -43,7 +42,8 @@ pub struct SpoolOptions {
     /// The producer's name (`/gateways/<name>`). Its events have that and the directory's identity as
     /// their source, so that a directory that is lost and made anew is another stream.
     pub source: String,
-    /// Most bytes that unreleased segments may take. A quarter is kept for settlements.
+    /// Most bytes that unreleased segments may take. A quarter is kept for executions, half of it for
+    /// their outcomes.
     pub limit_bytes: u64,
     pub class: Class,
     /// A segment that would grow beyond this is followed by a new one. At most an eighth of the
@@ -113,6 +113,8 @@ struct State {
     active: Active,
     /// Bytes in the other segments.
     sealed: u64,
+    /// Those of them that are not on the disk yet, as little as the name of the active one.
+    unsynced_sealed: Vec<Arc<File>>,
     next: u64,
     /// Leaf hash of the event before the next one.
     previous: Sha256,
@@ -133,18 +135,25 @@ enum Phase {
 #[derive(Clone, Copy)]
 enum Share {
     ThreeQuarters,
+    /// An execution begins only where there is room for the outcomes of those that are under way.
+    SevenEighths,
     All,
 }
 
 impl Share {
     const fn of(kind: EventKind) -> Self {
-        let last_word = matches!(kind, EventKind::SystemStopped);
-        if kind.is_settlement() || last_word { Self::All } else { Self::ThreeQuarters }
+        match kind {
+            EventKind::ExecutionReserved => Self::SevenEighths,
+            EventKind::SystemStopped => Self::All,
+            kind if kind.is_settlement() => Self::All,
+            _ => Self::ThreeQuarters,
+        }
     }
 
     const fn of_limit(self, limit: u64) -> u64 {
         match self {
             Self::ThreeQuarters => limit - limit / 4,
+            Self::SevenEighths => limit - limit / 8,
             Self::All => limit,
         }
     }
@@ -187,6 +196,7 @@ impl Spool {
             phase: Phase::Open,
             active,
             sealed,
+            unsynced_sealed: Vec::new(),
             next,
             previous: previous.unwrap_or_else(|| Link::first(&options.source, Timestamp::default()).previous),
             unsynced: true,
@@ -282,7 +292,7 @@ impl Spool {
 
     /// Deletes the segments that hold nothing but events before `sequence`.
     pub fn release_before(&self, sequence: u64) -> Result<(), SpoolError> {
-        segment::release_before(&self.options.dir, sequence, Duration::ZERO)
+        segment::release_before(&self.options.dir, sequence, Keep::NOT_AT_ALL)
             .map_err(|source| self.failed("release segments", source))?;
         self.measure()
     }
@@ -325,17 +335,14 @@ impl Spool {
         if used + bytes > limit { Err(SpoolError::Full { used, limit }) } else { Ok(()) }
     }
 
-    /// Seals the active segment and begins the next one. The old one reaches the disk first, so
-    /// that a sync need only look at the newest.
+    /// Seals the active segment and begins the next one. No request waits for the disk here: that is
+    /// the next sync's.
     fn roll(&self, state: &mut State) -> Result<(), SpoolError> {
-        state.active.file().sync_data().map_err(|source| {
-            state.phase = Phase::Broken;
-            self.failed("reach the disk", source)
-        })?;
-        let fresh =
-            Active::create(&self.options.dir, state.next).map_err(|source| self.failed("begin a segment", source))?;
+        let fresh = Active::reopen(&self.options.dir, state.next, 0)
+            .map_err(|source| self.failed("begin a segment", source))?;
         state.sealed += state.active.bytes();
-        state.active = fresh;
+        let full = std::mem::replace(&mut state.active, fresh);
+        state.unsynced_sealed.push(full.file());
         Ok(())
     }
 

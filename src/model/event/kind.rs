@@ -66,7 +66,7 @@ impl EventKind {
         Self::ALL.iter().copied().find(|kind| kind.name() == name)
     }
 
-    /// Reservations and settlements: they may use the part of the spool that is kept for them.
+    /// Reservations and settlements: a part of the spool is kept for them.
     #[must_use]
     pub const fn is_settlement(self) -> bool {
         matches!(
