@@ -19,15 +19,22 @@ pub struct Seen {
     times: Vec<Duration>,
     /// Answers that were not 200, and requests without one.
     harmed: usize,
+    /// Requests of the shopper.
+    pub shopped: usize,
 }
 
 impl Trial<'_> {
     /// Lets bystanders pass while this is done.
     pub fn beside<T>(&self, work: impl FnOnce() -> T) -> (T, Seen) {
-        let (done, seen) = (AtomicBool::new(false), Mutex::new(Seen { times: Vec::new(), harmed: 0 }));
+        self.beside_in(SHOP, work)
+    }
+
+    /// As [`Self::beside`]; the shopper is in this shop.
+    pub fn beside_in<T>(&self, shop: &str, work: impl FnOnce() -> T) -> (T, Seen) {
+        let (done, seen) = (AtomicBool::new(false), Mutex::new(Seen { times: Vec::new(), harmed: 0, shopped: 0 }));
         let result = std::thread::scope(|scope| {
             let unguarded = request("GET", "/anything", &[], "");
-            let shopper = request("POST", &format!("/{SHOP}"), &[], MUG);
+            let shopper = request("POST", &format!("/{shop}"), &[], MUG);
             for bytes in [unguarded, shopper] {
                 let (done, seen) = (&done, &seen);
                 scope.spawn(move || self.pass(&bytes, done, seen));
@@ -54,6 +61,7 @@ impl Trial<'_> {
                 let mut seen = seen.lock().unwrap();
                 seen.times.push(started.elapsed());
                 seen.harmed += usize::from(!good);
+                seen.shopped += usize::from(bytes.starts_with(b"POST"));
             }
             std::thread::park_timeout(PACE);
         }

@@ -45,6 +45,8 @@ pub struct Recorded {
     pub kind: String,
     pub trace: String,
     pub cause: String,
+    /// How many it tells of, where it says so.
+    pub count: Option<u64>,
 }
 
 /// Everything that is known of one run.

@@ -9,6 +9,8 @@
 mod bystanders;
 mod cells;
 mod cells_config;
+mod cells_delivery;
+mod cells_evidence;
 mod cells_failover;
 mod cells_forgetting;
 mod cells_ledger;
@@ -18,6 +20,8 @@ mod cells_process;
 mod cells_split;
 mod cells_waiting;
 mod clock;
+mod disk;
+mod harm;
 /// Judges what happened.
 mod history;
 /// That the suite sees what it is there to see.
@@ -25,6 +29,7 @@ mod planted;
 mod redis;
 mod relay;
 mod run;
+mod shim;
 mod size;
 mod stand;
 #[path = "../it/support/mod.rs"]

@@ -42,7 +42,7 @@ fn the_fault_matrix_holds() {
     let mut failed: Vec<_> = rows.iter().filter_map(told).collect();
     blind.extend(WAITING.iter().flat_map(|waiting| control(waiting)));
     failed.extend(blind);
-    crate::clock::clean();
+    crate::shim::clean();
     assert!(failed.is_empty(), "\n{}", failed.join("\n"));
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::history::{Arrival, Recorded};
 use crate::redis::Redis;
 use crate::relay::Relay;
+use crate::support::control::Control;
 use crate::support::gateway::{Gateway, Guard, Start, kind};
 use crate::support::merchant::{Merchant, Recorded as Request};
 
@@ -27,6 +28,8 @@ pub struct Stand {
     /// By route.
     pub merchants: Vec<(&'static str, Merchant)>,
     pub key: Arc<SigningKey>,
+    /// Where the evidence of all gateways is delivered; without it, it is looked for in their spools.
+    pub control: Option<Control>,
     gateways: Vec<Mutex<Gateway>>,
     /// Where the gateways listen; asked while one of them starts again.
     addresses: Vec<Mutex<SocketAddr>>,
@@ -41,12 +44,14 @@ pub struct Member {
     pub listen: &'static str,
     /// The `[keys]` table.
     pub keys: String,
+    /// Further tables, whole.
+    pub more: String,
 }
 
 impl Member {
     pub fn of(ledger: impl Into<String>) -> Self {
         let keys = "jwks_file = \"jwks.json\"".to_owned();
-        Self { ledger: ledger.into(), via: Vec::new(), listen: "127.0.0.1:0", keys }
+        Self { ledger: ledger.into(), via: Vec::new(), listen: "127.0.0.1:0", keys, more: String::new() }
     }
 }
 
@@ -78,7 +83,7 @@ impl Stand {
                 key: key.clone(),
                 via: &member.via,
                 keys: &member.keys,
-                more: "",
+                more: &member.more,
                 ..Start::alone(guards)
             })
         };
@@ -89,7 +94,7 @@ impl Stand {
         });
         let addresses = gateways.iter().map(|gateway| Mutex::new(gateway.address())).collect();
         let gateways = gateways.into_iter().map(Mutex::new).collect();
-        Self { redis: None, relays: Vec::new(), merchants, key, gateways, addresses }
+        Self { redis: None, relays: Vec::new(), merchants, key, control: None, gateways, addresses }
     }
 
     /// Gateways that share a Redis, each by way of a relay of its own.
@@ -105,6 +110,11 @@ impl Stand {
     /// With the Redis that its gateways were told of.
     pub fn before(self, redis: Redis) -> Self {
         Self { redis: Some(Mutex::new(redis)), ..self }
+    }
+
+    /// With the control plane that its gateways deliver to.
+    pub fn before_control(self, control: Control) -> Self {
+        Self { control: Some(control), ..self }
     }
 
     pub fn size(&self) -> usize {
@@ -153,12 +163,18 @@ impl Stand {
 
     /// How much there is already; a trial looks at what comes after it.
     pub fn marks(&self) -> Marks {
-        let events = (0..self.size()).map(|number| self.gateway(number).events_as(drop).len()).collect();
+        let events = match &self.control {
+            Some(control) => vec![control.events().len()],
+            None => (0..self.size()).map(|number| self.gateway(number).events_as(drop).len()).collect(),
+        };
         Marks { events, arrivals: self.merchants.iter().map(|(_, merchant)| merchant.recorded().len()).collect() }
     }
 
     pub fn events_since(&self, marks: &Marks) -> Vec<Recorded> {
-        let of = |(number, from): (usize, &usize)| self.gateway(number).events_as(recorded).split_off(*from);
+        let of = |(number, from): (usize, &usize)| match &self.control {
+            Some(control) => control.events().split_off(*from).into_iter().map(recorded).collect(),
+            None => self.gateway(number).events_as(recorded).split_off(*from),
+        };
         marks.events.iter().enumerate().flat_map(of).collect()
     }
 
@@ -184,7 +200,7 @@ fn arrival(request: &Request) -> Option<Arrival> {
     Some(Arrival { token: token.parse().ok()?, operation: operation.parse().ok()?, trace })
 }
 
-/// How much evidence each gateway and how many requests each merchant had.
+/// How much evidence each producer and how many requests each merchant had.
 pub struct Marks {
     events: Vec<usize>,
     arrivals: Vec<usize>,
@@ -193,7 +209,12 @@ pub struct Marks {
 /// The part of an event that the checker reads.
 fn recorded(event: Value) -> Recorded {
     let text = |name: &str| event["data"][name].as_str().unwrap_or_default().to_owned();
-    Recorded { kind: kind(&event).to_owned(), trace: text("traceId"), cause: text("cause") }
+    Recorded {
+        kind: kind(&event).to_owned(),
+        trace: text("traceId"),
+        cause: text("cause"),
+        count: event["data"]["count"].as_u64(),
+    }
 }
 
 /// The configuration of a ledger in Redis. `ledger` and `redis` stand in their tables.

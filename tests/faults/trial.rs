@@ -187,8 +187,13 @@ impl<'s> Trial<'s> {
 
     /// What evidence says of each cause, for cells that expect one.
     pub fn causes(&self, kind: &str) -> Vec<String> {
+        self.recorded(kind).into_iter().map(|event| event.cause).collect()
+    }
+
+    /// What is in evidence of this kind.
+    pub fn recorded(&self, kind: &str) -> Vec<Recorded> {
         let events = self.stand.events_since(&self.marks);
-        events.into_iter().filter(|event| event.kind == kind).map(|event| event.cause).collect()
+        events.into_iter().filter(|event| event.kind == kind).collect()
     }
 }
 

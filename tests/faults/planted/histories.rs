@@ -33,7 +33,7 @@ fn ask(history: &mut History, id: usize, ms: std::ops::Range<u64>, told: Option<
 }
 
 fn record(history: &mut History, id: usize, kind: &str) {
-    history.events.push(Recorded { kind: kind.to_owned(), trace: trace(id), cause: String::new() });
+    history.events.push(Recorded { kind: kind.to_owned(), trace: trace(id), cause: String::new(), count: None });
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! That the suite sees what it is there to see.
 
+/// The disk that evidence is on.
+mod disks;
 /// The checker, rule by rule.
 mod histories;
 /// The relay and the Redis that faults are planted with.

@@ -3,6 +3,11 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
+use permyx::audit::report::Required;
+use permyx::audit::source::Directory;
+use permyx::audit::trust::Trust;
+use permyx::audit::verify_log;
+use permyx::tlog::key::VerifierKey;
 use serde_json::Value;
 
 use super::PATIENCE;
@@ -107,15 +112,31 @@ impl Control {
 
     /// All events of its log, in its order.
     pub fn events(&self) -> Vec<Value> {
+        self.events_like("")
+    }
+
+    /// As [`Self::events`]; `filter` is a further part of the query, such as `&type=evidence.gap`.
+    pub fn events_like(&self, filter: &str) -> Vec<Value> {
         let (mut events, mut cursor) = (Vec::new(), 0);
         loop {
-            let page = self.get(&format!("/v1/evidence/events?limit=500&cursor={cursor}")).json();
+            let page = self.get(&format!("/v1/evidence/events?limit=500&cursor={cursor}{filter}")).json();
             events.extend(page["events"].as_array().unwrap().iter().map(|one| one["event"].clone()));
             cursor = page["next"].as_u64().unwrap();
             if page["more"] == false {
                 return events;
             }
         }
+    }
+
+    /// What an auditor with its keys finds wrong with its log. What is still on its way is not wrong.
+    pub fn verify(&self) -> String {
+        let answer = self.get("/log/keys").text();
+        let keys: Vec<_> = answer.lines().map(|line| VerifierKey::parse(line).unwrap()).collect();
+        let year = keys.last().and_then(|key| key.name().as_str().rsplit('/').next().map(str::to_owned));
+        let Some(year) = year else { return String::new() };
+        let root = self.dir.path().join("data/log").join(year);
+        let report = verify_log(&Directory(root), &Trust::new(keys), &[], &mut |_, _| ());
+        if report.exit(&Required::Usual) == 1 { format!("{report:#?}") } else { String::new() }
     }
 
     /// Waits until its log holds what is asked for.
