@@ -1,6 +1,6 @@
 //! What does it cost to carry events from a spool into the store and its signed log, beside a bare insert
 //! of the same rows into the same schema? Both in one run: compare only those.
-#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up ends")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a bench that cannot be set up ends")]
 #![expect(clippy::print_stdout, reason = "a bench tells what it found")]
 
 #[path = "support/purchase.rs"]
@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use permyx::clock::Clock;
 use permyx::evidence::log::LogDir;
-use permyx::evidence::{Class, Consumed, Followed, Follower, Keep, LogPlace, Sealer, Spool, SpoolOptions, Store, store};
+use permyx::evidence::{
+    Class, Consumed, Followed, Follower, Keep, LogPlace, Sealer, Spool, SpoolOptions, Store, store,
+};
 use permyx::telemetry::metrics::Metrics;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, params_from_iter};

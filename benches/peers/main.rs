@@ -12,7 +12,6 @@
     clippy::panic,
     clippy::print_stdout,
     clippy::print_stderr,
-    clippy::string_slice,
     reason = "a bench that cannot run stops, and it talks to whoever runs it"
 )]
 

@@ -103,7 +103,7 @@ impl Proxy {
         command.args(["--cpu-list", "0"]);
         command.args(setting.via.iter().filter(|_| !peer.is_rival())).arg(&program);
         match peer {
-            Peer::Direct => return Self { address: setting.merchant, dir, child: None },
+            Peer::Direct => Self { address: setting.merchant, dir, child: None },
             Peer::Bare => {
                 command.args([bare::ARGUMENT, &setting.merchant.to_string()]);
                 Self::told(command, dir)
