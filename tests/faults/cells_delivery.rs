@@ -282,12 +282,16 @@ pub fn not_taken(stands: &Stands, size: Size, plant: Plant) -> Row {
     let delivering = &*stands.delivering;
     let trial = Trial::on(&delivering.stand, size, plant);
     let from = delivering.control().events().len();
-    trial.plant(|| delivering.doors.iter().zip(WAYS).for_each(|(door, way)| goes_bad(door, way)));
-    trial.crowd(WAYS.len(), WAYS.len(), |_, gateway| {
+    // Filling takes a while, and who is refused for long asks less often.
+    trial.plant(|| goes_bad(&delivering.doors[FULL], WAYS[FULL]));
+    let forged = flood(&trial);
+    trial.plant(|| {
+        fill(&trial);
+        delivering.doors.iter().zip(WAYS).for_each(|(door, way)| goes_bad(door, way));
+    });
+    trial.crowd(FULL, FULL, |_, gateway| {
         trial.show_at(gateway, &trial.tokens(size.tokens.div_ceil(WAYS.len())), "");
     });
-    let forged = flood(&trial);
-    trial.plant(|| fill(&trial));
     let tokens = trial.tokens(size.tokens / 4);
     trial.show_at(FULL, &tokens, UNAVAILABLE);
     let refused = trial.count(UNAVAILABLE);

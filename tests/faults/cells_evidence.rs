@@ -28,6 +28,8 @@ const STRICT: Duration = Duration::from_secs(2);
 /// How long a slow disk takes, and what nobody reaches who does not wait for it.
 const VERY_SLOW: Duration = Duration::from_secs(60);
 const AT_ONCE: Duration = Duration::from_secs(5);
+/// More purchases than a segment holds.
+const OF_A_SEGMENT: usize = 3000;
 /// Purchases that are under way together.
 const TOGETHER: usize = 12;
 /// Bytes of the disk that is full.
@@ -169,9 +171,11 @@ fn slow_and_not_waited_for(trial: &Trial, disked: &Disked) -> String {
     trial.on_ill(&disked.disk, Ill::SyncSlow(VERY_SLOW), || {
         trial.show_all(&trial.tokens(trial.size.tokens), "");
         trial.plant(|| {
-            while disked.segments() == segments {
+            let is_full = || disked.segments() > segments;
+            for _ in (0..OF_A_SEGMENT).step_by(TOGETHER).take_while(|_| !is_full()) {
                 trial.show_all(&trial.tokens(TOGETHER), "");
             }
+            trial.expect(is_full(), || "no segment became full".to_owned());
         });
     });
     disked.disk.heal();

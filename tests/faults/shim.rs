@@ -66,9 +66,9 @@ fn compiled(name: &'static str) -> PathBuf {
     BUILT.lock().unwrap().entry(name).or_insert_with(build).clone()
 }
 
-/// Removes what was compiled.
+/// Removes what was compiled; who needs it again compiles it again.
 pub fn clean() {
-    for built in BUILT.lock().unwrap().values() {
+    for built in std::mem::take(&mut *BUILT.lock().unwrap()).values() {
         let _ = std::fs::remove_file(built);
     }
 }
