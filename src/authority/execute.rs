@@ -4,7 +4,7 @@
 use crate::decide::policy::Mode;
 use crate::decide::velocity::Usage;
 use crate::decide::{self, Bid, Decision, Denial, Facts, Permit, Question};
-use crate::evidence::{Caller, NOT_IN_LEDGER, SpoolError};
+use crate::evidence::{Caller, NOT_IN_LEDGER, NotAll};
 use crate::ledger::{Answer, LedgerError, Reservation, Settlement, Spent, Standing};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::{AgentId, Jti};
@@ -138,8 +138,8 @@ impl Authority {
         self.record_reserved(call, cart, clearance).await
     }
 
-    /// Records how a cleared execution ended, in the ledger and then in evidence, and keeps the
-    /// answer for a retry. In observe mode the observation was the record; the ledger's own
+    /// Records how a cleared execution ended and the order that came of it, in the ledger and then in
+    /// evidence, and keeps the answer for a retry. In observe mode the observation was the record; the ledger's own
     /// namespace is settled all the same.
     pub async fn settle(
         &self,
@@ -152,18 +152,21 @@ impl Authority {
         let ended = self.end(call, clearance.reservations, ending.settlement, answer).await;
         self.check_order(call, cart, clearance.read_total, ending);
         self.count_settlement(call, ending.settlement, ended.count());
-        let mut written = None;
+        let mut placed = None;
         for &(jti, settled) in ended.iter() {
             if call.rules.mode == Mode::Enforce {
-                written =
-                    self.record(&settled_event(call, cart, jti, ending, settled).at(self.clock.now())).or(written);
+                let event = settled_event(call, cart, jti, ending, settled).at(self.clock.now());
+                placed = self.place(&event).or(placed);
             }
             if (settled, call.rules.mode) == (Ok(Standing::Spent(Spent::Burned)), Mode::Enforce) {
                 let Held { token, mark } = cart.held(jti);
                 self.front.remember(*mark, token, call.trace);
             }
         }
-        self.secured(written).await;
+        if let Some(event) = order_event(call, Some(cart), ending) {
+            placed = self.place(&event.at(self.clock.now())).or(placed);
+        }
+        self.secured(placed).await;
         TokenState::worst(&ended)
     }
 
@@ -199,19 +202,18 @@ impl Authority {
             // Observing writes its one record itself, with what it found.
             return Ok(clearance);
         }
-        let (mut written, mut receipt) = (0, None);
-        let all = clearance.reservations.iter().try_for_each(|reservation| {
-            written += 1;
-            receipt = Some(self.evidence.append(&reserved_event(call, cart, &clearance, reservation))?);
-            Ok::<_, SpoolError>(())
-        });
-        if let Err(error) = all {
-            self.take_back(call, cart, clearance, written - 1).await;
-            return Err(error.into());
-        }
-        if let Some(receipt) = receipt
-            && let Err(error) = self.evidence.secure(receipt).await
-        {
+        let events =
+            clearance.reservations.iter().map(|reservation| reserved_event(call, cart, &clearance, reservation));
+        let recorded = self.evidence.place_all(events);
+        let recorded = match recorded {
+            Ok(None) => Ok(()),
+            Ok(Some((placed, written))) => match self.evidence.written(placed).await {
+                Ok(receipt) => self.evidence.secure(receipt).await.map_err(|error| (usize::MAX, error)),
+                Err(error) => Err((written, error)),
+            },
+            Err(NotAll { written, error }) => Err((written, error)),
+        };
+        if let Err((written, error)) = recorded {
             self.take_back(call, cart, clearance, written).await;
             return Err(error.into());
         }

@@ -24,7 +24,7 @@ use crate::decide::policy::{OnUnavailable, Policy, RouteRules};
 use crate::decide::velocity::Usage;
 use crate::decide::{Denial, Listing};
 use crate::detect::Presence;
-use crate::evidence::{Caller, Foldable, Receipt, Spool, SpoolError};
+use crate::evidence::{Caller, Foldable, Placed, Receipt, Spool, SpoolError};
 use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
@@ -259,12 +259,22 @@ impl Authority {
         }
     }
 
-    /// Waits for the disk where the class of evidence asks for it; without it, what was executed is
-    /// told to its caller all the same.
-    async fn secured(&self, written: Option<Receipt>) {
-        let Some(receipt) = written else { return };
-        if let Err(error) = self.evidence.secure(receipt).await {
-            tracing::warn!(%error, "an outcome is written and not on the disk");
+    /// As [`Self::record`]; it is written when somebody waits for that, with whatever else waits.
+    fn place(&self, event: &Event) -> Option<Placed> {
+        let placed = self.evidence.place(event);
+        placed.inspect_err(|error| tracing::warn!(kind = event.kind.name(), %error, "event not recorded")).ok()
+    }
+
+    /// Waits until it is written, and for the disk where the class of evidence asks for that; without it,
+    /// what was executed is told to its caller all the same.
+    async fn secured(&self, placed: Option<Placed>) {
+        let Some(placed) = placed else { return };
+        let secured = match self.evidence.written(placed).await {
+            Ok(receipt) => self.evidence.secure(receipt).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = secured {
+            tracing::warn!(%error, "an outcome is not safe on the disk");
         }
     }
 }

@@ -49,17 +49,18 @@ impl Authority {
 
     /// Writes an event, and waits for the disk where the class of evidence asks for it.
     pub(super) async fn write(&self, event: &Event) -> Result<(), SpoolError> {
-        let receipt = self.evidence.append(event)?;
+        let receipt = self.evidence.written(self.evidence.place(event)?).await?;
         self.evidence.secure(receipt).await
     }
 
     /// The same of a request without a token: very many of one caller are told as one while there is
     /// little room.
     async fn write_or_fold(&self, call: &Call, event: &Event) -> Result<(), SpoolError> {
-        match self.evidence.append_or_fold(event, call.caller.clone(), Foldable::UnderPressure)? {
-            Some(receipt) => self.evidence.secure(receipt).await,
-            None => Ok(()),
-        }
+        let Some(placed) = self.evidence.place_or_fold(event, call.caller.clone(), Foldable::UnderPressure)? else {
+            return Ok(());
+        };
+        let receipt = self.evidence.written(placed).await?;
+        self.evidence.secure(receipt).await
     }
 
     /// Records a request that passes unjudged because the policy prefers that to an outage.
@@ -72,8 +73,15 @@ impl Authority {
     }
 
     /// Records the order that the answer to an unjudged request tells of, if it tells of one.
-    pub fn observe_order(&self, call: &Call, cart: Option<&Cart>, ending: &Ending) {
+    pub async fn record_order(&self, call: &Call, cart: Option<&Cart>, ending: &Ending) {
         if let Some(event) = order_event(call, cart, ending) {
+            self.secured(self.place(&event.at(self.clock.now()))).await;
+        }
+    }
+
+    /// The same of an answer that passes by.
+    pub fn observe_order(&self, call: &Call, ending: &Ending) {
+        if let Some(event) = order_event(call, None, ending) {
             self.record(&event.at(self.clock.now()));
         }
     }

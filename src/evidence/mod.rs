@@ -56,7 +56,7 @@ pub use query::{Filter, Joined, LIMIT_MAX};
 pub use seal::{Closer, LogPlace, Sealer};
 pub use segment::Keep;
 pub use ship::{ControlPlane, RECORDS, Receiver, Refused, WENT_BACK, ship};
-pub use spool::{Caller, Class, Foldable, Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
+pub use spool::{Caller, Class, Foldable, NotAll, Placed, Receipt, Spool, SpoolError, SpoolOptions, sync_loop};
 #[cfg(feature = "control-plane")]
 pub use store::{Producer, Store, StoreError};
 pub use stored::{Body, Data, Difference, LineSeen, SignalSeen, StoredEvent};

@@ -121,11 +121,14 @@ fn the_events_of_a_stream_are_a_chain() {
             let _receipt = spool.append(&denied()).unwrap();
         }
     }
-    let mut expected = None;
-    let records = raw(dir.path());
     // Each start has a record, and each start after a kill a gap.
-    assert_eq!(records.len(), 300 + 3 + 2);
-    for body in &records {
+    assert_eq!(raw(dir.path()).len(), 300 + 3 + 2);
+    is_a_chain(dir.path());
+}
+
+fn is_a_chain(dir: &Path) {
+    let mut expected = None;
+    for body in &raw(dir) {
         let event: serde_json::Value = serde_json::from_slice(body).unwrap();
         let source = event["source"].as_str().unwrap();
         assert!(source.starts_with("/gateways/a/") && source.len() == "/gateways/a/".len() + 32, "{source}");
@@ -335,6 +338,53 @@ async fn the_loop_syncs_and_ends_with_the_spool() {
 
 /// A flood from one address against a small spool: what is authorised still has room, and every
 /// refusal is told or counted.
+#[tokio::test]
+async fn what_is_placed_is_written_together_by_whoever_waits_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(dir.path());
+    let [first, second] = [(); 2].map(|()| spool.place(&denied()).unwrap());
+    assert_eq!(story(dir.path()), ["1 system.started"], "nobody waited");
+    let receipt = spool.written(second).await.unwrap();
+    assert_eq!(receipt.sequence(), 3);
+    assert_eq!(story(dir.path()), ["1 system.started", "2 execution.denied", "3 execution.denied"]);
+    let waiting = spool.place(&denied()).unwrap();
+    let _receipt = spool.append(&event(EventKind::ExecutionReserved)).unwrap();
+    assert_eq!(story(dir.path())[3..], ["4 execution.denied", "5 execution.reserved"], "in the order of their places");
+    assert_eq!(spool.written(first).await.unwrap().sequence(), 2);
+    assert_eq!(spool.written(waiting).await.unwrap().sequence(), 4);
+    is_a_chain(dir.path());
+}
+
+#[tokio::test]
+async fn a_batch_that_cannot_be_written_is_lost_whole_and_declared() {
+    let dir = tempfile::tempdir().unwrap();
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let place = dir.path().join("spool");
+    let small = SpoolOptions { segment_bytes: 0, ..options(&place, BIG) };
+    let spool = open_counted(small, &metrics).unwrap();
+    let before = files(&place);
+    // Behind a full segment comes a new one, and there is no place to begin it.
+    let (segment, mut used) = ((record::BODY_MAX + record::HEADER) as u64, 0);
+    while 2 * spool.usage().0 - used <= segment {
+        used = spool.usage().0;
+        let _receipt = spool.append(&denied()).unwrap();
+    }
+    let away = dir.path().join("away");
+    std::fs::rename(&place, &away).unwrap();
+    let next = spool.next();
+    for _ in 0..3 {
+        let placed = spool.place(&denied()).unwrap();
+        assert!(matches!(spool.written(placed).await, Err(SpoolError::Io { doing: "begin a segment", .. })));
+    }
+    assert_eq!((spool.next(), gaps(&metrics, "write_failed")), (next, 3));
+    std::fs::rename(&away, &place).unwrap();
+    let _receipt = spool.append(&denied()).unwrap();
+    assert_eq!(files(&place).len(), before.len() + 1);
+    let gap = events(&place).into_iter().find(|(_, event)| event["type"] == "io.permyx.evidence.gap.v1").unwrap();
+    assert_eq!((gap.0, &gap.1["data"]["count"]), (next, &3.into()));
+    is_a_chain(&place);
+}
+
 #[test]
 fn a_flood_leaves_room_and_its_counts_are_exact() {
     let dir = tempfile::tempdir().unwrap();

@@ -98,11 +98,13 @@ impl Books {
             (Some(Ticket::Cleared(clearance)), Some(cart)) => {
                 Some(authority.settle(call, cart, clearance, ending, answer).await)
             }
-            (Some(_), _) => None,
+            (Some(_), cart) => {
+                authority.record_order(call, cart.as_ref(), ending).await;
+                None
+            }
             (None, _) => return None,
         };
         self.written.store(true, Ordering::Release);
-        authority.observe_order(call, cart.as_ref(), ending);
         state
     }
 }

@@ -121,7 +121,7 @@ impl Gateway {
             order: seen.order.clone(),
             client_gone: false,
         };
-        self.authority.observe_order(&watch.call, None, &ending);
+        self.authority.observe_order(&watch.call, &ending);
     }
 }
 

@@ -129,7 +129,9 @@ impl Jti {
         Self(Uuid::new_v4())
     }
 
-    fn spelled(self) -> Spelled<36> {
+    /// As it is written.
+    #[must_use]
+    pub fn spelled(self) -> Spelled<36> {
         Spelled::of("").uuid(self.0)
     }
 
@@ -190,7 +192,9 @@ impl TraceId {
 pub struct Correlation(Uuid);
 
 impl Correlation {
-    fn spelled(self) -> Spelled<41> {
+    /// As it is written.
+    #[must_use]
+    pub fn spelled(self) -> Spelled<41> {
         Spelled::of("exec_").uuid(self.0)
     }
 

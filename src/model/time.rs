@@ -46,7 +46,8 @@ impl Timestamp {
     }
 
     /// RFC 3339 with milliseconds and `Z`. What cannot be written so is the epoch.
-    fn spelled(self) -> Spelled<24> {
+    #[must_use]
+    pub fn spelled(self) -> Spelled<24> {
         /// Before it years have a sign.
         const YEAR_0: i64 = -62_167_219_200_000;
         let at = jiff::Timestamp::from_millisecond(self.0.max(YEAR_0)).unwrap_or_default();

@@ -30,7 +30,9 @@ impl TraceParent {
 }
 
 impl TraceParent {
-    fn spelled(self) -> Spelled<55> {
+    /// As it is written.
+    #[must_use]
+    pub fn spelled(self) -> Spelled<55> {
         let text = Spelled::of("00-").hex(&self.trace.to_be_bytes()).text("-").hex(&self.parent.to_be_bytes());
         text.text("-").hex(&[self.flags])
     }

@@ -52,6 +52,8 @@ impl Spool {
                 let _ = disk.reached.send_replace(Reached::Failed);
                 return Err(SpoolError::Broken);
             }
+            // What fails here is noted, and told to those who wait for it.
+            let _ = self.flush(&mut state);
             if !std::mem::take(&mut state.unsynced) {
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Receipt, Spool, SpoolError};
+use super::{Placed, Receipt, Spool, SpoolError};
 use crate::model::event::{Event, EventKind, Text};
 use crate::model::ids::{AgentId, Jti, StoreId};
 use crate::model::reason::ReasonCode;
@@ -196,21 +196,41 @@ impl Spool {
         caller: Caller,
         foldable: Foldable,
     ) -> Result<Option<Receipt>, SpoolError> {
-        self.state.lock().check()?;
-        let (used, limit) = self.usage();
-        let pressed = used > limit / 2;
+        match self.fate(event, caller, foldable)? {
+            Fate::Write => self.append(event).map(Some),
+            Fate::Folded => Ok(None),
+        }
+    }
+
+    /// The same, but what is not counted only gets its [place](Spool::place).
+    pub fn place_or_fold(
+        &self,
+        event: &Event,
+        caller: Caller,
+        foldable: Foldable,
+    ) -> Result<Option<Placed>, SpoolError> {
+        match self.fate(event, caller, foldable)? {
+            Fate::Write => self.place(event).map(Some),
+            Fate::Folded => Ok(None),
+        }
+    }
+
+    fn fate(&self, event: &Event, caller: Caller, foldable: Foldable) -> Result<Fate, SpoolError> {
+        let used = {
+            let state = self.state.lock();
+            state.check()?;
+            state.used()
+        };
+        let pressed = used > self.options.limit_bytes / 2;
         self.tell_folded_when_due();
         if foldable == Foldable::UnderPressure && !pressed {
-            return self.append(event).map(Some);
+            return Ok(Fate::Write);
         }
         let fate = self.folds.lock().take(event, caller, self.clock.now(), pressed);
-        match fate {
-            Fate::Write => self.append(event).map(Some),
-            Fate::Folded => {
-                self.metrics.evidence_folded.inc();
-                Ok(None)
-            }
+        if fate == Fate::Folded {
+            self.metrics.evidence_folded.inc();
         }
+        Ok(fate)
     }
 
     /// Writes what was counted, once its second is over.

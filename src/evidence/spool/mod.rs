@@ -1,6 +1,7 @@
 //! A producer's own log: an event is in the spool when [`Spool::append`] returns, and then
 //! survives the death of the process (README decision 19, class `spool`).
 
+mod batch;
 mod disk;
 mod fold;
 
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::active::{Active, Fault};
+use super::active::Active;
 use super::gap::{Cause, Gap, Gaps};
 use super::identity;
 use super::record::{self, BODY_MAX, HEADER};
@@ -25,9 +26,11 @@ use crate::model::intent::Sha256;
 use crate::model::time::Timestamp;
 use crate::telemetry::metrics::Metrics;
 
+use self::batch::Batch;
 use self::disk::Disk;
 use self::fold::Folds;
 
+pub use self::batch::{NotAll, Placed};
 pub use self::disk::sync_loop;
 pub use self::fold::{Caller, Foldable};
 
@@ -118,6 +121,8 @@ struct State {
     next: u64,
     /// Leaf hash of the event before the next one.
     previous: Sha256,
+    /// What is not written yet.
+    batch: Batch,
     unsynced: bool,
     /// What could not be written, to be declared as soon as there is room.
     gaps: Gaps,
@@ -161,7 +166,7 @@ impl Share {
 
 impl State {
     fn used(&self) -> u64 {
-        self.sealed + self.active.bytes()
+        self.sealed + self.active.bytes() + self.batch.bytes()
     }
 
     fn check(&self) -> Result<(), SpoolError> {
@@ -192,13 +197,15 @@ impl Spool {
         let identity = identity::ensure(&options.dir).map_err(failed("make the identity"))?;
         options.source = format!("{}/{}", options.source, identity.simple());
         let Recovered { active, sealed, next, previous, ending } = recover(&options.dir).map_err(failed("recover"))?;
+        let previous = previous.unwrap_or_else(|| Link::first(&options.source, Timestamp::default()).previous);
         let state = State {
             phase: Phase::Open,
             active,
             sealed,
             unsynced_sealed: Vec::new(),
             next,
-            previous: previous.unwrap_or_else(|| Link::first(&options.source, Timestamp::default()).previous),
+            previous,
+            batch: Batch::beginning(next, previous),
             unsynced: true,
             gaps: Gaps::default(),
             buffer: Vec::new(),
@@ -243,16 +250,10 @@ impl Spool {
     pub fn append(&self, event: &Event) -> Result<Receipt, SpoolError> {
         let mut state = self.state.lock();
         self.declare_gaps(&mut state);
-        let written = self.write(&mut state, event);
-        if let Err(error) = &written {
-            let cause = Cause::of(error);
-            if state.gaps.is_empty() {
-                tracing::error!(%error, cause = cause.as_str(), "evidence is being lost");
-            }
-            self.note_gap(&mut state, Gap::lost(cause, event.folded()));
-        }
+        let placed = self.place_or_lose(&mut state, event)?;
+        self.flush(&mut state)?;
         drop(state);
-        written
+        Ok(Receipt { sequence: placed.sequence() })
     }
 
     /// Writes the clean-shutdown record and waits for the disk. Later events are refused.
@@ -264,7 +265,7 @@ impl Spool {
         }
         self.declare_gaps(&mut state);
         let stopped = Event::new(EventKind::SystemStopped, self.clock.now(), TraceId::random());
-        let _receipt = self.write(&mut state, &stopped)?;
+        self.write(&mut state, &stopped)?;
         state.phase = Phase::Closed;
         drop(state);
         self.sync()
@@ -307,26 +308,9 @@ impl Spool {
         Ok(())
     }
 
-    fn write(&self, state: &mut State, event: &Event) -> Result<Receipt, SpoolError> {
-        state.check()?;
-        let sequence = state.next;
-        let link =
-            Link { source: &self.options.source, sequence, previous: state.previous, recorded: self.clock.now() };
-        record::encode(&mut state.buffer, sequence, |body| event.write_json(body, link))?;
-        let bytes = state.buffer.len() as u64;
-        self.room(state, Share::of(event.kind), bytes)?;
-        if state.active.bytes() > 0 && state.active.bytes() + bytes > self.options.segment_bytes {
-            self.roll(state)?;
-        }
-        if let Err(fault) = state.active.append(&state.buffer) {
-            return Err(self.failed_write(state, fault));
-        }
-        state.next += 1;
-        state.previous = Sha256::of_leaf(state.buffer.get(HEADER..).unwrap_or_default());
-        state.unsynced = true;
-        self.metrics.evidence_events.with_label_values(&[event.kind.name()]).inc();
-        self.metrics.evidence_spool_bytes.set(gauge(state.used()));
-        Ok(Receipt { sequence })
+    fn write(&self, state: &mut State, event: &Event) -> Result<(), SpoolError> {
+        let _placed = self.encode(state, event)?;
+        self.flush(state)
     }
 
     fn room(&self, state: &State, share: Share, bytes: u64) -> Result<(), SpoolError> {
@@ -337,9 +321,8 @@ impl Spool {
 
     /// Seals the active segment and begins the next one. No request waits for the disk here: that is
     /// the next sync's.
-    fn roll(&self, state: &mut State) -> Result<(), SpoolError> {
-        let fresh = Active::reopen(&self.options.dir, state.next, 0)
-            .map_err(|source| self.failed("begin a segment", source))?;
+    fn roll(&self, state: &mut State) -> io::Result<()> {
+        let fresh = Active::reopen(&self.options.dir, state.batch.first(), 0)?;
         state.sealed += state.active.bytes();
         let full = std::mem::replace(&mut state.active, fresh);
         state.unsynced_sealed.push(full.file());
@@ -360,19 +343,6 @@ impl Spool {
             }
             state.gaps.remove_first();
         }
-    }
-
-    fn failed_write(&self, state: &mut State, fault: Fault) -> SpoolError {
-        let source = match fault {
-            Fault::Undone(source) => source,
-            Fault::Torn(source) => {
-                // A good record after a torn one would be found only by searching.
-                state.phase = Phase::Broken;
-                source
-            }
-        };
-        tracing::error!(error = %source, broken = state.phase == Phase::Broken, "cannot write to the spool");
-        self.failed("write", source)
     }
 
     fn failed(&self, doing: &'static str, source: io::Error) -> SpoolError {

@@ -4,6 +4,7 @@
 //! Numbers have no fractions and money is text, so that canonical bytes are the same everywhere.
 
 mod data;
+mod json;
 mod kind;
 mod wire;
 
@@ -16,7 +17,9 @@ pub use data::EventData;
 pub use kind::EventKind;
 pub use wire::Link;
 
+use self::json::object;
 use super::ids::{Correlation, Jti, TraceId};
+use super::signal::Signal;
 use super::time::Timestamp;
 use super::trace_parent::TraceParent;
 
@@ -97,6 +100,10 @@ pub struct OrderedLine {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub variant_id: Option<Text>,
 }
+
+object!(Diff { actual: "actual", authorized: "authorized", path: "path", kind: "type" });
+object!(OrderedLine { prices: "prices", quantity: "quantity", variant_id: "variantId" });
+object!(Signal { digest: "digest", name: "name", state: "state", value: "value" });
 
 #[cfg(test)]
 mod tests;

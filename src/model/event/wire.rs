@@ -1,10 +1,10 @@
 //! The bytes of an event, as they are written once and kept for good.
 
-use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Event, EventData, EventKind};
-use crate::model::ids::{AgentId, Correlation};
+use super::json::{Wire, object};
+use super::{Event, EventData};
+use crate::model::ids::{AgentId, Correlation, Jti};
 use crate::model::intent::Sha256;
 use crate::model::spell::Spelled;
 use crate::model::time::Timestamp;
@@ -33,11 +33,8 @@ impl Link<'_> {
 
 /// The envelope as it is written to the spool: a CloudEvent, alphabetical. `pmxprev` chains the events
 /// of one stream; it is ours, the other members are of CloudEvents and its registered extensions.
-#[derive(Serialize)]
 struct Envelope<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
     authid: Option<&'a AgentId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     causationid: Option<Uuid>,
     correlationid: Correlation,
     data: &'a EventData,
@@ -45,41 +42,45 @@ struct Envelope<'a> {
     id: Uuid,
     pmxprev: Sha256,
     recordedtime: Timestamp,
-    sequence: Sequence,
+    sequence: Spelled<20>,
     source: &'a str,
     specversion: &'static str,
-    subject: Subject<'a>,
+    subject: Subject,
     time: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
     traceparent: Option<TraceParent>,
-    #[serde(rename = "type")]
-    kind: TypeName,
+    kind: Spelled<64>,
 }
 
-struct Sequence(u64);
+object!(Envelope<'_> {
+    authid: "authid",
+    causationid: "causationid",
+    correlationid: "correlationid",
+    data: "data",
+    datacontenttype: "datacontenttype",
+    id: "id",
+    pmxprev: "pmxprev",
+    recordedtime: "recordedtime",
+    sequence: "sequence",
+    source: "source",
+    specversion: "specversion",
+    subject: "subject",
+    time: "time",
+    traceparent: "traceparent",
+    kind: "type",
+});
 
-impl Serialize for Sequence {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(Spelled::<20>::of("").digits(self.0, 20).as_str())
-    }
+/// The token that an event is about, or the execution.
+enum Subject {
+    Token(Jti),
+    Execution(Correlation),
 }
 
-struct Subject<'a>(&'a Event);
-
-impl Serialize for Subject<'_> {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        match self.0.data.token_id {
-            Some(jti) => s.serialize_str(jti.subject().as_str()),
-            None => self.0.correlation.serialize(s),
+impl Wire for Subject {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Token(jti) => jti.subject().put(out),
+            Self::Execution(execution) => execution.put(out),
         }
-    }
-}
-
-struct TypeName(EventKind);
-
-impl Serialize for TypeName {
-    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.serialize_str(Spelled::<64>::of("io.permyx.").text(self.0.name()).text(".v1").as_str())
     }
 }
 
@@ -96,15 +97,14 @@ impl Event {
             id: Uuid::now_v7(),
             pmxprev: link.previous,
             recordedtime: link.recorded,
-            sequence: Sequence(link.sequence),
+            sequence: Spelled::of("").digits(link.sequence, 20),
             source: link.source,
             specversion: "1.0",
-            subject: Subject(self),
+            subject: self.data.token_id.map_or(Subject::Execution(self.correlation), Subject::Token),
             time: self.time,
             traceparent: self.trace_parent,
-            kind: TypeName(self.kind),
+            kind: Spelled::of("io.permyx.").text(self.kind.name()).text(".v1"),
         };
-        // INVARIANT: no member can fail to serialise, and a Vec takes every write.
-        let _ = serde_json::to_writer(out, &envelope);
+        envelope.put(out);
     }
 }
