@@ -1,10 +1,10 @@
 # The commands of every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-fast lint bench faults
+.PHONY: help setup dev test test-fast lint bench bench-peers faults
 CARGO ?= cargo
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## install what a fresh Debian 12 machine with a Rust toolchain lacks
 	@.ci/setup
@@ -32,6 +32,10 @@ lint: ## formatting and clippy, both builds: everything, and the sidecar alone
 
 bench: ## benches; each file under benches/ asks one question
 	$(CARGO) bench --locked --bench '*'
+
+bench-peers: ## the gateway beside HAProxy, nginx and Envoy, where they are installed; rewrites benches/results/peers.md
+	@mkdir -p benches/results
+	$(CARGO) bench --locked --bench peers -- --out benches/results/peers.md
 
 faults: ## the fault matrix in its long form, about 12 minutes; rewrites the table of docs/faults.md
 	PERMYX_FAULTS=full $(CARGO) test --locked --release --test faults -- --nocapture
