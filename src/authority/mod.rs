@@ -296,8 +296,8 @@ impl Call {
         data.agent_id = Some(token.agent().clone());
         data.expires_at = Some(token.expires());
         data.scope = token.scope();
+        data.intent_hash = token.intent_hash();
         if let Some(intent) = token.intent() {
-            data.intent_hash = Some(intent.hash());
             data.variant_id = Some(intent.variant.to_string().into());
             data.quantity = Some(intent.quantity.get());
             data.price = Some(intent.price.to_string().into());

@@ -171,8 +171,8 @@ fn put_cart(out: &mut BytesMut, cart: &Cart) {
     put(out, [b"Permyx-Agent: ", cart.leader().agent().as_str().as_bytes(), b"\r\n"]);
     let tokens = cart.tokens();
     let mut lead: &[u8] = b"Permyx-Intent: ";
-    for intent in tokens.iter().filter_map(|token| token.intent()) {
-        put(out, [lead, intent.hash().spelled().as_str().as_bytes()]);
+    for hash in tokens.iter().filter_map(|token| token.intent_hash()) {
+        put(out, [lead, hash.spelled().as_str().as_bytes()]);
         lead = b",";
     }
     if lead == b"," {

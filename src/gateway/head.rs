@@ -54,7 +54,7 @@ pub fn host_name(headers: &HeaderMap) -> String {
 /// `raw` is the head as it came.
 pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
-    if raw.iter().take(LINE_MAX + 1).all(|b| *b != b'\n') {
+    if memchr::memchr(b'\n', raw).is_none_or(|end| end > LINE_MAX) {
         return bad(414, "path", "the request line may have at most 8 KiB");
     }
     if raw.len() > HEAD_MAX {
@@ -207,10 +207,10 @@ struct RawFraming {
 impl RawFraming {
     fn of(raw: &[u8]) -> Self {
         let mut found = Self::default();
-        let mut lines = raw.split(|b| *b == b'\n');
-        // The piece behind the last line feed is not a line.
-        found.bare_line_feed = lines.next_back().is_some_and(|rest| !rest.is_empty());
-        for line in lines {
+        let mut begins = 0;
+        for end in memchr::memchr_iter(b'\n', raw) {
+            let line = raw.get(begins..end).unwrap_or_default();
+            begins = end + 1;
             let Some(line) = line.strip_suffix(b"\r") else {
                 found.bare_line_feed = true;
                 continue;
@@ -224,6 +224,8 @@ impl RawFraming {
             found.codings += usize::from(coding);
             found.framing += usize::from(coding || named(&CONTENT_LENGTH));
         }
+        // The piece behind the last line feed is not a line.
+        found.bare_line_feed |= begins < raw.len();
         found
     }
 }

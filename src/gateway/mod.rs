@@ -20,6 +20,7 @@ mod pool;
 mod respond;
 pub mod route;
 pub mod serve;
+mod socket;
 mod state;
 mod steps;
 mod tokens;

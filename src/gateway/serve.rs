@@ -16,6 +16,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::Gateway;
+use super::socket::Socket;
 use super::upstream::Upstream;
 
 /// Requests on one connection before it is closed.
@@ -140,7 +141,7 @@ impl Acceptor {
         let mut plain = Tcp::from(socket);
         plain.set_socket_digest(digest);
         match self {
-            Self::Plain => Some(Box::new(plain)),
+            Self::Plain => Some(Box::new(Socket::over(plain))),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
                 let handshake = tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(plain)).await;

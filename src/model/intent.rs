@@ -56,7 +56,15 @@ impl Intent {
     #[must_use]
     pub fn canonical(&self) -> String {
         let Self { store, variant, quantity, price, scope } = self;
-        format!("{store}|{variant}|{quantity}|{}|{}|{scope}", price.major(), price.currency())
+        let (count, amount) = (Spelled::<10>::of("").number(quantity.get().into()), price.major().spelled());
+        let parts = [store.as_str(), variant.as_str(), count.as_str(), amount.as_str(), price.currency().code()];
+        let mut text = String::with_capacity(parts.iter().map(|part| part.len() + 1).sum::<usize>() + 16);
+        for part in parts {
+            text.push_str(part);
+            text.push('|');
+        }
+        text.push_str(scope.as_str());
+        text
     }
 
     /// `execution_intent_hash` of the token.
@@ -69,7 +77,7 @@ impl Intent {
 /// `sku_hash` of the token: SHA-256 of `storeId|variantId`.
 #[must_use]
 pub fn sku_hash(store: &StoreId, variant: &VariantId) -> Sha256 {
-    Sha256::of(format!("{store}|{variant}").as_bytes())
+    Sha256::of([store.as_str(), variant.as_str()].join("|").as_bytes())
 }
 
 /// A SHA-256 value; prints as `sha256:` and lower-case hex.

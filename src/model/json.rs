@@ -331,19 +331,21 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.at += 1;
         let start = self.at;
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    let text = self.slice(start, self.at)?;
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(text));
-                }
-                Some(b'\\') => return self.escaped_string(start).map(Cow::Owned),
-                Some(0..=0x1f) => return Err(JsonError::BadString(self.at)),
-                Some(_) => self.at += 1,
-                None => return Err(JsonError::End),
-            }
+        let rest = self.bytes.get(start..).unwrap_or_default();
+        let stop = memchr::memchr2(b'"', b'\\', rest);
+        let plain = rest.get(..stop.unwrap_or(rest.len())).unwrap_or_default();
+        if plain.iter().fold(false, |odd, byte| odd | (*byte < 0x20)) {
+            let odd = plain.iter().position(|byte| *byte < 0x20).unwrap_or(0);
+            return Err(JsonError::BadString(start + odd));
         }
+        let Some(stop) = stop else { return Err(JsonError::End) };
+        self.at = start + stop;
+        if self.peek() == Some(b'\\') {
+            return self.escaped_string(start).map(Cow::Owned);
+        }
+        let text = self.slice(start, self.at)?;
+        self.at += 1;
+        Ok(Cow::Borrowed(text))
     }
 
     fn escaped_string(&mut self, start: usize) -> Result<String, JsonError> {

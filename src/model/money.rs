@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::spell::Spelled;
+
 /// The value of a JSON number, exact: `mantissa × 10^-scale`, with no trailing zero in the mantissa.
 ///
 /// Two texts are the same decimal when they are the same value (`29.9`, `29.90`, `2.99e1`).
@@ -236,7 +238,7 @@ impl Price {
 
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.major(), self.currency)
+        f.pad(self.major().spelled().text(" ").text(self.currency.code()).as_str())
     }
 }
 
@@ -250,9 +252,20 @@ impl fmt::Debug for Price {
 #[derive(Clone, Copy)]
 pub struct Major(Price);
 
+impl Major {
+    /// As it is written. There is room for a currency behind it.
+    #[must_use]
+    pub fn spelled(self) -> Spelled<28> {
+        let (minor, digits) = (self.0.minor.unsigned_abs(), self.0.currency.digits());
+        let unit = 10_u64.pow(digits);
+        let whole = Spelled::of("").number(minor / unit);
+        if digits == 0 { whole } else { whole.text(".").digits(minor % unit, digits as usize) }
+    }
+}
+
 impl fmt::Display for Major {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_scaled(f, i128::from(self.0.minor), self.0.currency.digits())
+        f.pad(self.spelled().as_str())
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Verified {
     agent: AgentId,
     store: StoreId,
     scope: Option<Scope>,
-    intent: Option<Intent>,
+    intent: Option<(Intent, Sha256)>,
     issued: Timestamp,
     expires: Timestamp,
 }
@@ -90,7 +90,13 @@ impl Verified {
     /// those of the signed members: such a token authorises nothing.
     #[must_use]
     pub fn intent(&self) -> Option<&Intent> {
-        self.intent.as_ref()
+        self.intent.as_ref().map(|(intent, _)| intent)
+    }
+
+    /// The hash of its intent, as it was signed.
+    #[must_use]
+    pub fn intent_hash(&self) -> Option<Sha256> {
+        self.intent.as_ref().map(|(_, hash)| *hash)
     }
 
     #[must_use]
@@ -222,16 +228,17 @@ fn in_time(token: Verified, now: Timestamp) -> Result<Verified, TokenFault> {
     Ok(token)
 }
 
-/// The authorised purchase, if the members and both signed hashes agree.
-fn intent(claims: &Object<'_>, store: &StoreId, scope: Option<Scope>) -> Option<Intent> {
+/// The authorised purchase and its hash, if the members and both signed hashes agree.
+fn intent(claims: &Object<'_>, store: &StoreId, scope: Option<Scope>) -> Option<(Intent, Sha256)> {
     let variant = VariantId::parse(text(claims, "variantId")?).ok()?;
     let quantity = Quantity::parse(number(claims, "qty")?)?;
     let currency = Currency::parse(text(claims, "currency")?)?;
     let price = Price::parse_major(number(claims, "price_amount")?, currency).ok()?;
     let intent = Intent { store: store.clone(), variant, quantity, price, scope: scope? };
     let signed = |name, hash: Sha256| text(claims, name).is_some_and(|text| hash.is_printed_as(text));
-    let bound = signed("sku_hash", sku_hash(store, &intent.variant)) && signed("execution_intent_hash", intent.hash());
-    bound.then_some(intent)
+    let hash = intent.hash();
+    let bound = signed("sku_hash", sku_hash(store, &intent.variant)) && signed("execution_intent_hash", hash);
+    bound.then_some((intent, hash))
 }
 
 fn text<'o>(object: &'o Object<'_>, name: &str) -> Option<&'o str> {
