@@ -152,19 +152,16 @@ impl Authority {
         let ended = self.end(call, clearance.reservations, ending.settlement, answer).await;
         self.check_order(call, cart, clearance.read_total, ending);
         self.count_settlement(call, ending.settlement, ended.count());
-        let mut placed = None;
-        for &(jti, settled) in ended.iter() {
-            if call.rules.mode == Mode::Enforce {
-                let event = settled_event(call, cart, jti, ending, settled).at(self.clock.now());
-                placed = self.place(&event).or(placed);
-            }
-            if (settled, call.rules.mode) == (Ok(Standing::Spent(Spent::Burned)), Mode::Enforce) {
+        // Whatever may fail in recording it fails before any of it is recorded.
+        let (now, enforced) = (self.clock.now(), call.rules.mode == Mode::Enforce);
+        let outcomes = ended.iter().filter(|_| enforced);
+        let outcomes = outcomes.map(|&(jti, settled)| settled_event(call, cart, jti, ending, settled).at(now));
+        let placed = self.place_all(outcomes.chain(order_event(call, Some(cart), ending).map(|event| event.at(now))));
+        for &(jti, settled) in ended.iter().filter(|_| enforced) {
+            if settled == Ok(Standing::Spent(Spent::Burned)) {
                 let Held { token, mark } = cart.held(jti);
                 self.front.remember(*mark, token, call.trace);
             }
-        }
-        if let Some(event) = order_event(call, Some(cart), ending) {
-            placed = self.place(&event.at(self.clock.now())).or(placed);
         }
         self.secured(placed).await;
         TokenState::worst(&ended)

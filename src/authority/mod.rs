@@ -24,7 +24,7 @@ use crate::decide::policy::{OnUnavailable, Policy, RouteRules};
 use crate::decide::velocity::Usage;
 use crate::decide::{Denial, Listing};
 use crate::detect::Presence;
-use crate::evidence::{Caller, Foldable, Placed, Receipt, Spool, SpoolError};
+use crate::evidence::{Caller, Foldable, NotAll, Placed, Receipt, Spool, SpoolError};
 use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
 use crate::ledger::{AnyLedger, Ledger, LedgerError};
@@ -259,10 +259,15 @@ impl Authority {
         }
     }
 
-    /// As [`Self::record`]; it is written when somebody waits for that, with whatever else waits.
-    fn place(&self, event: &Event) -> Option<Placed> {
-        let placed = self.evidence.place(event);
-        placed.inspect_err(|error| tracing::warn!(kind = event.kind.name(), %error, "event not recorded")).ok()
+    /// As [`Self::record`]; they are written when somebody waits for that, with whatever else waits.
+    fn place_all(&self, events: impl IntoIterator<Item = Event>) -> Option<Placed> {
+        match self.evidence.place_all(events) {
+            Ok(placed) => placed.map(|(last, _written)| last),
+            Err(NotAll { error, .. }) => {
+                tracing::warn!(%error, "event not recorded");
+                None
+            }
+        }
     }
 
     /// Waits until it is written, and for the disk where the class of evidence asks for that; without it,

@@ -75,7 +75,7 @@ impl Authority {
     /// Records the order that the answer to an unjudged request tells of, if it tells of one.
     pub async fn record_order(&self, call: &Call, cart: Option<&Cart>, ending: &Ending) {
         if let Some(event) = order_event(call, cart, ending) {
-            self.secured(self.place(&event.at(self.clock.now()))).await;
+            self.secured(self.place_all([event.at(self.clock.now())])).await;
         }
     }
 

@@ -8,6 +8,7 @@ use super::{Cause, Event, EventKind, Gap, Receipt, Sha256, Spool, SpoolError, St
 use crate::evidence::active::Fault;
 use crate::evidence::record::{self, HEADER};
 use crate::model::event::Link;
+use crate::model::time::Timestamp;
 
 use super::{Phase, Share};
 
@@ -83,9 +84,13 @@ impl Spool {
     /// Gives an event its place in the stream. It is written with whatever else waits, at the latest when
     /// somebody waits for it with [`Spool::written`]. What finds no place is declared as a gap.
     pub fn place(&self, event: &Event) -> Result<Placed, SpoolError> {
+        self.place_at(event, self.clock.now())
+    }
+
+    fn place_at(&self, event: &Event, recorded: Timestamp) -> Result<Placed, SpoolError> {
         let mut state = self.state.lock();
         self.declare_gaps(&mut state);
-        self.place_or_lose(&mut state, event)
+        self.place_or_lose(&mut state, event, recorded)
     }
 
     /// Waits until the event is written, together with those of others who are ready now.
@@ -100,11 +105,13 @@ impl Spool {
     }
 
     /// Places all of these, one behind the other. Answers the last place, and how many of those before it
-    /// are written already: a batch that became full was.
+    /// are written already: a batch that became full was. The clock is read once, before the first: who fails
+    /// in reading it has placed nothing.
     pub fn place_all(&self, events: impl IntoIterator<Item = Event>) -> Result<Option<(Placed, usize)>, NotAll> {
+        let recorded = self.clock.now();
         let (mut written, mut waiting, mut last) = (0, 0, None::<Placed>);
         for event in events {
-            let next = self.place(&event);
+            let next = self.place_at(&event, recorded);
             let same = matches!((&last, &next), (Some(last), Ok(next)) if Arc::ptr_eq(&last.fate, &next.fate));
             if let Some(last) = last.filter(|_| !same) {
                 // Where the event found no place, what was placed before it still waits.
@@ -118,8 +125,13 @@ impl Spool {
         Ok(last.map(|last| (last, written)))
     }
 
-    pub(super) fn place_or_lose(&self, state: &mut State, event: &Event) -> Result<Placed, SpoolError> {
-        self.encode(state, event).inspect_err(|error| {
+    pub(super) fn place_or_lose(
+        &self,
+        state: &mut State,
+        event: &Event,
+        recorded: Timestamp,
+    ) -> Result<Placed, SpoolError> {
+        self.encode(state, event, recorded).inspect_err(|error| {
             let cause = Cause::of(error);
             if state.gaps.is_empty() {
                 tracing::error!(%error, cause = cause.as_str(), "evidence is being lost");
@@ -129,11 +141,10 @@ impl Spool {
     }
 
     /// Puts an event behind what waits.
-    pub(super) fn encode(&self, state: &mut State, event: &Event) -> Result<Placed, SpoolError> {
+    pub(super) fn encode(&self, state: &mut State, event: &Event, recorded: Timestamp) -> Result<Placed, SpoolError> {
         state.check()?;
         let sequence = state.next;
-        let link =
-            Link { source: &self.options.source, sequence, previous: state.previous, recorded: self.clock.now() };
+        let link = Link { source: &self.options.source, sequence, previous: state.previous, recorded };
         record::encode(&mut state.buffer, sequence, |body| event.write_json(body, link))?;
         let bytes = state.buffer.len() as u64;
         self.room(state, Share::of(event.kind), bytes)?;

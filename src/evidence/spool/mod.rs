@@ -250,7 +250,7 @@ impl Spool {
     pub fn append(&self, event: &Event) -> Result<Receipt, SpoolError> {
         let mut state = self.state.lock();
         self.declare_gaps(&mut state);
-        let placed = self.place_or_lose(&mut state, event)?;
+        let placed = self.place_or_lose(&mut state, event, self.clock.now())?;
         self.flush(&mut state)?;
         drop(state);
         Ok(Receipt { sequence: placed.sequence() })
@@ -309,7 +309,7 @@ impl Spool {
     }
 
     fn write(&self, state: &mut State, event: &Event) -> Result<(), SpoolError> {
-        let _placed = self.encode(state, event)?;
+        let _placed = self.encode(state, event, self.clock.now())?;
         self.flush(state)
     }
 

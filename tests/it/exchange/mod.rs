@@ -3,6 +3,7 @@
 
 mod answers;
 mod failures;
+mod forwarded;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::LazyLock;
