@@ -48,6 +48,14 @@ impl<'s> Caller<'s> {
         tell(lost, deadline, session.write_response_body(piece, is_last)).await;
     }
 
+    /// Resolves when it leaves, and not before.
+    pub(super) async fn leaves(&mut self) {
+        match self.session.as_downstream_mut().read_body_or_idle(true).await {
+            Err(error) => self.lost = Some(error.into_down()),
+            Ok(_) => std::future::pending().await,
+        }
+    }
+
     /// Why it is gone, if it is.
     pub(super) fn lost(self) -> pingora::Result<()> {
         self.lost.map_or(Ok(()), Err)

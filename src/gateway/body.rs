@@ -11,8 +11,12 @@ use crate::model::json::Value;
 use crate::protocol::deny::Refusal;
 
 use super::Gateway;
+use super::forward::CALLER_SILENCE;
 use super::route::Route;
 use super::tokens::Tokens;
+
+/// Longest wait for the next piece of a body, a little longer than HTTP/1 has it of its own.
+const PIECE: Duration = CALLER_SILENCE.saturating_add(Duration::from_secs(1));
 
 /// Why there is no body to look at.
 pub(super) enum NoBody {
@@ -42,7 +46,9 @@ impl Gateway {
         }
         let mut body = BytesMut::with_capacity(length.unwrap_or(0));
         let reading = async {
-            while let Some(piece) = session.as_downstream_mut().read_request_body().await.map_err(|_| cut_off())? {
+            // HTTP/2 has no limit of its own for a piece that does not come.
+            let mut next = async || tokio::time::timeout(PIECE, session.as_downstream_mut().read_request_body()).await;
+            while let Some(piece) = next().await.map_err(|_| too_late())?.map_err(|_| cut_off())? {
                 if body.len() + piece.len() > self.settings.body_max {
                     return Err(too_long());
                 }
@@ -54,9 +60,13 @@ impl Gateway {
         let deadline = if enforced { self.settings.body_deadline } else { Duration::MAX };
         match tokio::time::timeout(deadline, reading).await {
             Ok(done) => done.map(|()| body.freeze()).map_err(NoBody::Broken),
-            Err(_) => Err(NoBody::Broken(Refusal::malformed(408, "body", "send the whole body sooner"))),
+            Err(_) => Err(NoBody::Broken(too_late())),
         }
     }
+}
+
+fn too_late() -> Refusal {
+    Refusal::malformed(408, "body", "send the whole body sooner")
 }
 
 fn cut_off() -> Refusal {

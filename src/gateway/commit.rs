@@ -25,7 +25,7 @@ use super::Gateway;
 use super::answer::{Caller, caught};
 use super::body::tokens;
 use super::books::{Books, Ticket};
-use super::exchange::Errand;
+use super::exchange::{Errand, UnderWay};
 use super::execution::Execution;
 use super::forward::{outgoing, without_hops};
 use super::guard::Guarded;
@@ -246,7 +246,8 @@ impl Gateway {
         let books = Books::open(self.authority.clone(), guarded.call, reading, cart, ticket);
         let (turn, amending) = (ctx.turn.take(), ctx.amending.take());
         let exchange = self.exchange.clone();
-        let execution = Execution { exchange, books, out: out?, keeps_answer, turn, amending };
+        let under_way = Some(UnderWay::begin(&exchange));
+        let execution = Execution { exchange, books, out: out?, keeps_answer, turn, amending, under_way };
         let mut caller = Caller::of(session, ctx);
         let over = caught(pin!(execution.run(&mut caller))).await;
         caller.lost()?;

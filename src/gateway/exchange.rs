@@ -11,7 +11,7 @@ use pingora::protocols::Stream;
 use tokio::sync::watch;
 
 use super::upstream::Upstream;
-use super::wire::{AnswerFault, AnswerHead, Incoming, Written, write_all};
+use super::wire::{AnswerFault, AnswerHead, HeadMax, Incoming, Written, write_all};
 
 /// Time for the records of executions that were cut short.
 const RECORD: Duration = Duration::from_secs(2);
@@ -92,7 +92,7 @@ impl Exchange {
                 Ok(Err(Written::Something)) => return Err(SendFault::Sent(AnswerFault::Failed)),
                 Err(_) => return Err(SendFault::Sent(AnswerFault::TimedOut)),
             }
-            let mut incoming = Incoming::new(stream, to, silence);
+            let mut incoming = Incoming::new(stream, to, silence, out.head_max());
             match out.head_from(&mut incoming).await {
                 Err(AnswerFault::Closed | AnswerFault::Failed) if reused && out.may_repeat() && incoming.is_mute() => {}
                 head => return head.map(|head| (incoming, head)).map_err(SendFault::Sent),
@@ -142,6 +142,13 @@ impl Outgoing {
         match self.errand {
             Errand::Execution => incoming.head(&self.method).await,
             Errand::Forward => incoming.next_head(&self.method).await,
+        }
+    }
+
+    fn head_max(&self) -> HeadMax {
+        match self.errand {
+            Errand::Execution => HeadMax::JUDGED,
+            Errand::Forward => HeadMax::PASSED_ON,
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::authority::execute::{Ending, TokenState};
-use crate::ledger::Settlement;
+use crate::ledger::{Answer, Settlement};
 use crate::model::reason::Fault;
 use crate::protocol::deny::Refusal;
 use crate::protocol::order::OrderFacts;
@@ -34,6 +34,8 @@ pub struct Execution {
     pub turn: Option<crate::sessions::Turn>,
     /// The same of an amend: its caller may leave before the merchant is done with it.
     pub amending: Option<crate::sessions::BoundedTurn>,
+    /// A process that ends waits until it is recorded, and no longer.
+    pub under_way: Option<UnderWay>,
 }
 
 /// What is left to say to a caller when an exchange is over.
@@ -49,7 +51,6 @@ pub enum Over {
 
 impl Execution {
     pub async fn run(mut self, caller: &mut Caller<'_>) -> Over {
-        let _under_way = UnderWay::begin(&self.exchange);
         let (authority, route) = (self.books.authority().clone(), self.books.reading().route.clone());
         let exchange = self.exchange.clone();
         let started = authority.clock.monotonic();
@@ -82,8 +83,8 @@ impl Execution {
         Over::Failed(Box::new(Refusal { token_state, ..fault.refusal() }))
     }
 
-    /// Passes the answer on. Its last piece waits until the settlement is recorded, so that who
-    /// has the whole answer may rely on the record.
+    /// Passes the answer on once the settlement is recorded: who has it may rely on the record, and who
+    /// takes it slowly delays none. Only what is too long to be read is passed on as it comes.
     async fn relay(
         &mut self,
         mut incoming: Incoming,
@@ -93,48 +94,58 @@ impl Execution {
     ) -> Over {
         let reading = self.books.reading().clone();
         let mut copy = AnswerCopy::of(&head, self.keeps_answer);
-        let mut head = Some(head);
-        let mut held: Option<Bytes> = None;
+        let mut answer = Some((head, Vec::new()));
         let fault = loop {
             let piece = tokio::select! {
                 biased;
-                piece = incoming.piece() => piece,
                 fault = &mut limit => Err(fault),
+                piece = incoming.piece() => piece,
             };
-            match piece {
-                Ok(Some(piece)) => {
+            match (piece, &mut answer) {
+                (Ok(Some(piece)), Some((_, held))) => {
                     copy.keep(&piece);
-                    if copy.is_too_long() {
-                        // Too long to wait for its end: what came is answer enough to burn.
-                        let _ = self.books.settle(&copy.ending(&reading, None, caller.is_gone()), None).await;
-                    }
-                    if let Some(earlier) = held.replace(piece) {
-                        if let Some(head) = head.take() {
-                            caller.tell_head(&head, deadline).await;
-                        }
-                        caller.tell_body(Some(earlier), false, deadline).await;
-                    }
+                    held.push(piece);
                 }
-                Ok(None) => break None,
-                Err(fault) => break Some(fault),
+                (Ok(Some(piece)), None) => caller.tell_body(Some(piece), false, deadline).await,
+                (Ok(None), _) => break None,
+                (Err(fault), _) => break Some(fault),
+            }
+            if copy.is_too_long()
+                && let Some((head, held)) = answer.take()
+            {
+                // Too long to wait for its end: what came is answer enough to burn.
+                self.record(&copy.ending(&reading, None, caller.is_gone()), None).await;
+                tell(caller, &head, held, deadline).await;
             }
         };
         let ending = copy.ending(&reading, fault, caller.is_gone());
         let kept = copy.kept().filter(|_| fault.is_none());
-        let _ = self.books.settle(&ending, kept).await;
-        // The next change of the session need not wait for a caller who takes its answer slowly.
-        (self.turn, self.amending) = (None, None);
+        self.record(&ending, kept).await;
         // Before the caller can send its next request, which may then use it.
         Exchange::finish(&reading.route.upstream, incoming);
         let longer = Instant::now() + SILENCE;
-        if let Some(head) = head {
-            caller.tell_head(&head, longer).await;
+        if let Some((head, held)) = answer {
+            tell(caller, &head, held, longer).await;
         }
-        let whole = fault.is_none();
-        if held.is_some() || whole {
-            caller.tell_body(held, whole, longer).await;
+        if fault.is_some() {
+            return Over::Cut;
         }
-        if whole { Over::Told } else { Over::Cut }
+        caller.tell_body(None, true, longer).await;
+        Over::Told
+    }
+
+    /// Records how it ended, the first time. After that nobody waits for it: no process that ends, and no
+    /// other change of its session.
+    async fn record(&mut self, ending: &Ending, answer: Option<Answer>) {
+        let _ = self.books.settle(ending, answer).await;
+        (self.turn, self.amending, self.under_way) = (None, None, None);
+    }
+}
+
+async fn tell(caller: &mut Caller<'_>, head: &AnswerHead, pieces: Vec<Bytes>, deadline: Instant) {
+    caller.tell_head(head, deadline).await;
+    for piece in pieces {
+        caller.tell_body(Some(piece), false, deadline).await;
     }
 }
 

@@ -26,7 +26,7 @@ use super::state::{Context, SeenOrder};
 use super::upstream::Upstream;
 
 /// Longest wait for the next byte of a caller, and for a caller to take one.
-const CALLER_SILENCE: Duration = Duration::from_secs(15);
+pub(super) const CALLER_SILENCE: Duration = Duration::from_secs(15);
 const CALLER_TAKES: Duration = Duration::from_secs(30);
 /// Room for a head as agents send it, token and all.
 const HEAD_ROOM: usize = 2048;
@@ -82,23 +82,38 @@ impl Gateway {
         request.method != Method::CONNECT && !streams && (bodiless || headers.get(CONTENT_LENGTH).is_some_and(short))
     }
 
-    /// Each piece goes on as it comes. A caller that left ends it.
+    /// Each piece goes on as it comes. A caller that leaves ends it, at whatever moment.
     async fn carry(&self, upstream: &Upstream, out: &Outgoing, caller: &mut Caller<'_>) -> Over {
-        let (mut incoming, mut head) = match self.exchange.send(upstream, out, SILENCE).await {
+        let sent = tokio::select! {
+            biased;
+            sent = self.exchange.send(upstream, out, SILENCE) => sent,
+            () = caller.leaves() => return Over::Cut,
+        };
+        let (mut incoming, mut head) = match sent {
             Ok(sent) => sent,
             Err(fault) => return Over::Failed(Box::new(fault.refusal())),
         };
         let in_time = || Instant::now() + SILENCE;
         while head.is_interim() {
             caller.tell_head(&head, in_time()).await;
-            head = match incoming.next_head(&out.method).await {
+            let next = tokio::select! {
+                biased;
+                next = incoming.next_head(&out.method) => next,
+                () = caller.leaves() => return Over::Cut,
+            };
+            head = match next {
                 Ok(next) => next,
                 Err(fault) => return Over::Failed(Box::new(SendFault::Sent(fault).refusal())),
             };
         }
         caller.tell_head(&head, in_time()).await;
         while !caller.is_gone() {
-            match incoming.piece().await {
+            let piece = tokio::select! {
+                biased;
+                piece = incoming.piece() => piece,
+                () = caller.leaves() => return Over::Cut,
+            };
+            match piece {
                 Ok(Some(piece)) => caller.tell_body(Some(piece), false, in_time()).await,
                 Ok(None) => {
                     Exchange::finish(upstream, incoming);

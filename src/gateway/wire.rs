@@ -1,6 +1,7 @@
 //! HTTP/1.1 as spoken with the merchant in an exchange: one request in one write, and an answer
 //! read piece by piece. Strict in what ends an answer, because that decides what is burned.
 
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,9 +13,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::protocol::media::Media;
 
-/// Longest head of an answer.
-const HEAD_MAX: usize = 64 * 1024;
-const HEADERS_MAX: usize = 128;
+/// Longest head of an answer, and most fields in it.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadMax {
+    bytes: usize,
+    fields: usize,
+}
+
+impl HeadMax {
+    /// Of an answer that is judged.
+    pub const JUDGED: Self = Self { bytes: 64 * 1024, fields: 128 };
+    /// Of one that is only passed on.
+    pub const PASSED_ON: Self = Self { bytes: 256 * 1024, fields: FIELDS_MAX };
+}
+
+const FIELDS_MAX: usize = 256;
 /// Longest line that frames a chunk, and all trailers together.
 const CHUNK_LINE_MAX: usize = 1024;
 const TRAILERS_MAX: usize = 16 * 1024;
@@ -107,6 +120,7 @@ enum Chunk {
 pub struct Incoming {
     stream: Stream,
     to: SocketAddr,
+    head_max: HeadMax,
     buffer: BytesMut,
     silence: Duration,
     /// Informational answers so far.
@@ -118,8 +132,17 @@ pub struct Incoming {
 impl Incoming {
     /// `silence` is the longest wait for the next byte.
     #[must_use]
-    pub fn new(stream: Stream, to: SocketAddr, silence: Duration) -> Self {
-        Self { stream, to, buffer: BytesMut::new(), silence, interim: 0, framing: Framing::Done, keep_alive: false }
+    pub fn new(stream: Stream, to: SocketAddr, silence: Duration, head_max: HeadMax) -> Self {
+        Self {
+            stream,
+            to,
+            head_max,
+            buffer: BytesMut::new(),
+            silence,
+            interim: 0,
+            framing: Framing::Done,
+            keep_alive: false,
+        }
     }
 
     /// True while not one byte of an answer came.
@@ -141,7 +164,7 @@ impl Incoming {
     /// Reads the next head, be it an informational one or that of the final answer.
     pub async fn next_head(&mut self, method: &Method) -> Result<AnswerHead, AnswerFault> {
         let head = loop {
-            if let Some(head) = parse_head(&mut self.buffer, method)? {
+            if let Some(head) = parse_head(&mut self.buffer, method, self.head_max)? {
                 break head;
             }
             self.fill().await?;
@@ -261,14 +284,18 @@ impl Incoming {
     }
 }
 
-fn parse_head(buffer: &mut BytesMut, method: &Method) -> Result<Option<AnswerHead>, AnswerFault> {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut answer = httparse::Response::new(&mut headers);
-    let length = match answer.parse(buffer) {
-        Ok(httparse::Status::Complete(length)) if length <= HEAD_MAX => length,
-        Ok(httparse::Status::Partial) if buffer.len() <= HEAD_MAX => return Ok(None),
+fn parse_head(buffer: &mut BytesMut, method: &Method, most: HeadMax) -> Result<Option<AnswerHead>, AnswerFault> {
+    let mut headers = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+    let mut answer = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    let length = match config.parse_response_with_uninit_headers(&mut answer, buffer, &mut headers) {
+        Ok(httparse::Status::Complete(length)) if length <= most.bytes => length,
+        Ok(httparse::Status::Partial) if buffer.len() <= most.bytes => return Ok(None),
         _ => return Err(AnswerFault::Malformed),
     };
+    if answer.headers.len() > most.fields {
+        return Err(AnswerFault::Malformed);
+    }
     let status = answer.code.filter(|code| (100..1000).contains(code)).ok_or(AnswerFault::Malformed)?;
     let headers: Vec<_> =
         answer.headers.iter().map(|header| (header.name.to_owned(), Bytes::copy_from_slice(header.value))).collect();
@@ -348,7 +375,8 @@ mod tests {
         server.write_all(answer).await.unwrap();
         drop(server);
         let stream: Stream = Box::new(pingora::protocols::l4::stream::Stream::from(client));
-        let mut incoming = Incoming::new(stream, listener.local_addr().unwrap(), Duration::from_secs(5));
+        let mut incoming =
+            Incoming::new(stream, listener.local_addr().unwrap(), Duration::from_secs(5), HeadMax::JUDGED);
         let head = incoming.head(&Method::POST).await;
         let mut body = Vec::new();
         let body = loop {

@@ -84,10 +84,7 @@ impl Spool {
     /// Gives an event its place in the stream. It is written with whatever else waits, at the latest when
     /// somebody waits for it with [`Spool::written`]. What finds no place is declared as a gap.
     pub fn place(&self, event: &Event) -> Result<Placed, SpoolError> {
-        self.place_at(event, self.clock.now())
-    }
-
-    fn place_at(&self, event: &Event, recorded: Timestamp) -> Result<Placed, SpoolError> {
+        let recorded = self.clock.now();
         let mut state = self.state.lock();
         self.declare_gaps(&mut state);
         self.place_or_lose(&mut state, event, recorded)
@@ -109,13 +106,16 @@ impl Spool {
     /// in reading it has placed nothing.
     pub fn place_all(&self, events: impl IntoIterator<Item = Event>) -> Result<Option<(Placed, usize)>, NotAll> {
         let recorded = self.clock.now();
+        // Nobody else comes between: what is written of them is always the first ones.
+        let mut state = self.state.lock();
+        self.declare_gaps(&mut state);
         let (mut written, mut waiting, mut last) = (0, 0, None::<Placed>);
         for event in events {
-            let next = self.place_at(&event, recorded);
+            let next = self.place_or_lose(&mut state, &event, recorded);
             let same = matches!((&last, &next), (Some(last), Ok(next)) if Arc::ptr_eq(&last.fate, &next.fate));
             if let Some(last) = last.filter(|_| !same) {
                 // Where the event found no place, what was placed before it still waits.
-                let _ = self.flush(&mut self.state.lock());
+                let _ = self.flush(&mut state);
                 self.outcome(&last.fate).map_err(|error| NotAll { written, error })?;
                 written += std::mem::take(&mut waiting);
             }
