@@ -7,13 +7,30 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
+use http::header::CONNECTION;
+use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use tokio::time::Instant;
 
-use super::respond::response_head;
+use super::head::is_ours;
 use super::state::Context;
 use super::wire::AnswerHead;
+
+/// Fields that are between two hops and not passed on (RFC 9110 §7.6.1).
+const HOP_BY_HOP: [&str; 8] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "proxy-authenticate",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// Fields that frame an answer: not removed because `Connection` names them.
+const FRAMES: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
 /// The caller's end.
 pub struct Caller<'s> {
@@ -69,7 +86,7 @@ async fn tell(lost: &mut Option<Box<Error>>, deadline: Instant, write: impl Futu
     }
     *lost = match tokio::time::timeout_at(deadline, write).await {
         Ok(written) => written.err(),
-        Err(_elapsed) => Some(Error::explain(ErrorType::WriteTimedout, "the caller takes nothing")),
+        Err(_elapsed) => Some(Error::explain(ErrorType::WriteTimedout, "the caller takes nothing").into_down()),
     };
 }
 
@@ -80,6 +97,41 @@ pub(super) async fn caught<T>(mut run: Pin<&mut impl Future<Output = T>>) -> Opt
         Err(_panic) => Poll::Ready(None),
     })
     .await
+}
+
+/// Takes from a forwarded answer what was for us alone (RFC 9110 §7.6.1). Framing, `Connection`
+/// and a change of protocols are pingora's.
+pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
+    if response.status == 101 {
+        return;
+    }
+    let options = response.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let nominated: Vec<_> =
+        options.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
+    let fixed = HOP_BY_HOP.into_iter();
+    for name in fixed.chain(nominated.iter().map(String::as_str)).filter(|name| !FRAMES.contains(name)) {
+        response.remove_header(name);
+    }
+}
+
+/// The merchant's head for the caller: end-to-end fields as they came, ours set by us.
+fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pingora::Result<ResponseHeader> {
+    let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
+    out.set_reason_phrase(head.reason.as_deref())?;
+    for (name, value) in &head.headers {
+        let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case("content-length");
+        let named = |list: &[&str]| list.iter().any(|listed| name.eq_ignore_ascii_case(listed));
+        let one_hop = named(&HOP_BY_HOP) || (head.nominates(name) && !named(&FRAMES));
+        if framed_by_us || is_ours(name) || one_hop {
+            continue;
+        }
+        out.append_header(name.clone(), value.as_ref())?;
+    }
+    if head.is_unbounded() && version == http::Version::HTTP_11 {
+        out.insert_header("Transfer-Encoding", "chunked")?;
+    }
+    ctx.mark_response(&mut out)?;
+    Ok(out)
 }
 
 #[cfg(test)]

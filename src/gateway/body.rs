@@ -11,10 +11,11 @@ use crate::model::json::Value;
 use crate::protocol::deny::Refusal;
 
 use super::Gateway;
-use super::forward::CALLER_SILENCE;
 use super::route::Route;
 use super::tokens::Tokens;
 
+/// Longest wait for the next byte of a caller.
+pub(super) const CALLER_SILENCE: Duration = Duration::from_secs(15);
 /// Longest wait for the next piece of a body, a little longer than HTTP/1 has it of its own.
 const PIECE: Duration = CALLER_SILENCE.saturating_add(Duration::from_secs(1));
 

@@ -19,14 +19,13 @@ use crate::protocol::preset::Dialect;
 
 use super::Gateway;
 use super::answer::Caller;
-use super::body::NoBody;
+use super::body::{CALLER_SILENCE, NoBody};
 use super::exchange::{Errand, Exchange, Outgoing, SendFault};
 use super::execution::{Over, SILENCE};
 use super::state::{Context, SeenOrder};
 use super::upstream::Upstream;
 
-/// Longest wait for the next byte of a caller, and for a caller to take one.
-pub(super) const CALLER_SILENCE: Duration = Duration::from_secs(15);
+/// Longest wait for a caller to take a byte.
 const CALLER_TAKES: Duration = Duration::from_secs(30);
 /// Room for a head as agents send it, token and all.
 const HEAD_ROOM: usize = 2048;

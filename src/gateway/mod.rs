@@ -140,7 +140,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Context,
     ) -> pingora::Result<()> {
         ctx.see_response(response);
-        respond::remove_hop_by_hop(response);
+        answer::remove_hop_by_hop(response);
         ctx.mark_response(response)
     }
 

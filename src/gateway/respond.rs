@@ -1,7 +1,7 @@
 //! Answers of our own. A refusal always has a body that says what to do next.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, EXPECT};
+use http::header::EXPECT;
 use pingora::http::ResponseHeader;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
@@ -15,24 +15,7 @@ use crate::telemetry::metrics::code_class;
 
 use super::Gateway;
 use super::execution::Over;
-use super::head::is_ours;
 use super::state::{Context, Decided};
-use super::wire::AnswerHead;
-
-/// Fields that are between two hops and not passed on (RFC 9110 §7.6.1).
-const HOP_BY_HOP: [&str; 8] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// Fields that frame an answer: not removed because `Connection` names them.
-const FRAMES: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
 impl Gateway {
     /// Answers with a refusal. The rest of the body is read first, within bounds, so that the
@@ -151,43 +134,4 @@ fn upstream_failure(error: &Error) -> Refusal {
         | ErrorType::TLSHandshakeTimedout => Refusal::fault(Fault::UpstreamUnavailable),
         _ => Refusal { status: 502, ..Refusal::fault(Fault::OutcomeUnknown) },
     }
-}
-
-/// Takes from a forwarded answer what was for us alone (RFC 9110 §7.6.1). Framing, `Connection`
-/// and a change of protocols are pingora's.
-pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
-    if response.status == 101 {
-        return;
-    }
-    let options = response.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    let nominated: Vec<_> =
-        options.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase()).collect();
-    let fixed = HOP_BY_HOP.into_iter();
-    for name in fixed.chain(nominated.iter().map(String::as_str)).filter(|name| !FRAMES.contains(name)) {
-        response.remove_header(name);
-    }
-}
-
-/// The merchant's head for the caller: end-to-end fields as they came, ours set by us.
-pub(super) fn response_head(
-    head: &AnswerHead,
-    ctx: &Context,
-    version: http::Version,
-) -> pingora::Result<ResponseHeader> {
-    let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
-    out.set_reason_phrase(head.reason.as_deref())?;
-    for (name, value) in &head.headers {
-        let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case("content-length");
-        let named = |list: &[&str]| list.iter().any(|listed| name.eq_ignore_ascii_case(listed));
-        let one_hop = named(&HOP_BY_HOP) || (head.nominates(name) && !named(&FRAMES));
-        if framed_by_us || is_ours(name) || one_hop {
-            continue;
-        }
-        out.append_header(name.clone(), value.as_ref())?;
-    }
-    if head.is_unbounded() && version == http::Version::HTTP_11 {
-        out.insert_header("Transfer-Encoding", "chunked")?;
-    }
-    ctx.mark_response(&mut out)?;
-    Ok(out)
 }
