@@ -11,6 +11,9 @@ use crate::support::PATIENCE;
 use crate::support::dir::TempDir;
 
 const LOOK: Duration = Duration::from_millis(2);
+/// A server that says nothing for so long is dead. On a loaded machine a server that is well may be late by
+/// half a second, and a failover that nobody planted would be judged.
+const DEAD_MS: u32 = 1500;
 /// How a ledger's Redis has to be set up.
 const LEDGER: &str = "appendonly yes\nappendfsync everysec\nmaxmemory-policy noeviction\nsave \"\"\n";
 /// A name in a server's directory under which no snapshot can be saved.
@@ -50,7 +53,7 @@ impl Redis {
     pub fn sentinel_of(primary: SocketAddr, own: IpAddr) -> Self {
         let (ip, port) = (primary.ip(), primary.port());
         let lines = format!(
-            "sentinel monitor mymaster {ip} {port} 2\nsentinel down-after-milliseconds mymaster 500\n\
+            "sentinel monitor mymaster {ip} {port} 2\nsentinel down-after-milliseconds mymaster {DEAD_MS}\n\
              sentinel failover-timeout mymaster 5000\n"
         );
         Self::start_at(free_address(own), &[], &lines, true)

@@ -26,7 +26,7 @@ const KEYS: [&str; 2] = ["keys", "log-keys"];
 pub fn directory(dir: &Path, written: &BTreeSet<PathBuf>) {
     let is_ours = |path: &PathBuf| path.symlink_metadata().is_ok_and(|found| found.is_file());
     for path in files(dir, "").into_iter().filter(is_ours) {
-        if written.contains(&path) || is_private_key(&path) {
+        if written.contains(&path) || is_private_key(&path) || keeps_answers(&path) {
             continue;
         }
         // Another process may take a file away while we look.
@@ -42,6 +42,12 @@ pub fn directory(dir: &Path, written: &BTreeSet<PathBuf>) {
 fn is_private_key(path: &Path) -> bool {
     let parent = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
     parent.is_some_and(|parent| KEYS.contains(&parent)) && path.extension().is_some_and(|kind| kind == "pem")
+}
+
+/// Where a Redis keeps what the ledger does: with an Idempotency-Key also the merchant's answer, for a
+/// retry, as long as its token could be used.
+fn keeps_answers(path: &Path) -> bool {
+    path.parent().is_some_and(|parent| parent.ends_with("appendonlydir"))
 }
 
 /// Each value of a database in one piece: in its file a long one is cut to pages.
