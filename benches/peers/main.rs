@@ -17,6 +17,8 @@
 
 mod bare;
 mod gateway;
+#[path = "../support/intent.rs"]
+mod intent;
 mod job;
 mod keys;
 mod load;

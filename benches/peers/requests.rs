@@ -1,13 +1,11 @@
 //! What the callers send: the same bytes to every proxy.
 
 use permyx::clock::Clock;
-use permyx::model::ids::{AgentId, Jti, StoreId, VariantId};
-use permyx::model::intent::{Intent, Quantity};
-use permyx::model::money::Price;
-use permyx::model::scope::Scope;
+use permyx::model::ids::{AgentId, Jti};
 use permyx::token::issue::{Grant, Lifetime, issue};
 use permyx::token::keys::SigningKey;
 
+use crate::intent::mug;
 use crate::job::Job;
 
 /// Of so many requests with a token, one buys something else than its token says.
@@ -85,13 +83,7 @@ fn tokens(key: &SigningKey, count: usize) -> Vec<String> {
 }
 
 fn token(key: &SigningKey) -> String {
-    let intent = Intent {
-        store: StoreId::parse("store-123").unwrap(),
-        variant: VariantId::parse("shopify:variant:123456").unwrap(),
-        quantity: Quantity::new(1).unwrap(),
-        price: Price::parse_text("29.99 USD").unwrap(),
-        scope: Scope::AgentExec,
-    };
+    let intent = mug();
     let (agent, issued) = (AgentId::parse("ak_bench").unwrap(), Clock::system().now());
     let grant =
         Grant { intent: &intent, agent: &agent, product: None, jti: Jti::random(), issued, lifetime: Lifetime::MAX };

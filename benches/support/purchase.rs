@@ -1,12 +1,14 @@
 //! What one purchase leaves in evidence.
 
+mod intent;
+
 use permyx::model::event::{Event, EventKind};
-use permyx::model::ids::{AgentId, Jti, StoreId, TraceId, VariantId};
-use permyx::model::intent::{Intent, Quantity, Sha256};
-use permyx::model::money::Price;
-use permyx::model::scope::Scope;
+use permyx::model::ids::{AgentId, Jti, TraceId};
+use permyx::model::intent::Sha256;
 use permyx::model::signal::{Signal, State};
 use permyx::model::time::Timestamp;
+
+use intent::mug;
 
 pub const NOW: Timestamp = Timestamp::of_seconds(1_795_000_000);
 
@@ -14,13 +16,7 @@ const SIGNALS: [&str; 4] = ["user_agent", "referrer", "utm_source", "address"];
 
 /// A reservation and its settlement, of a purchase like no other.
 pub fn purchase() -> [Event; 2] {
-    let intent = Intent {
-        store: StoreId::parse("store-123").unwrap(),
-        variant: VariantId::parse("shopify:variant:123456").unwrap(),
-        quantity: Quantity::new(1).unwrap(),
-        price: Price::parse_text("29.99 USD").unwrap(),
-        scope: Scope::AgentExec,
-    };
+    let intent = mug();
     let (trace, jti) = (TraceId::random(), Jti::random());
     [EventKind::ExecutionReserved, EventKind::ExecutionValidated].map(|kind| {
         let mut event = Event::new(kind, NOW, trace).of_token(jti);
