@@ -108,7 +108,7 @@ impl Wire {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let unfinished = Arc::new(AtomicUsize::new(0));
-        let bounded = Bounded { stream, unfinished: unfinished.clone() };
+        let bounded = Bounded { stream, unfinished: unfinished.clone(), waited: false };
         // Deadlines are ours: they cover the wait for a place in the pipeline too.
         let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(WAITING_MAX);
         let opened = MultiplexedConnection::new_with_config(login, bounded, config).await;
@@ -206,10 +206,13 @@ pub(super) fn parsed<T: redis::FromRedisValue>(value: Value) -> Result<T, Troubl
     redis::from_redis_value(value).map_err(|_| Trouble::Garbled)
 }
 
-/// A stream whose other end cannot fill our memory with an answer that never ends.
+/// A stream whose other end cannot fill our memory with an answer that never ends, and on which the
+/// commands of all requests that are ready in the same turn of a thread leave in one write.
 struct Bounded<S> {
     stream: S,
     unfinished: Arc<AtomicUsize>,
+    /// True once a write has let the others who are ready go first.
+    waited: bool,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
@@ -226,7 +229,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        if !std::mem::replace(&mut self.waited, true) {
+            // To the end of the queue: by then they have added their commands.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
+        self.waited = false;
+        Poll::Ready(written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
