@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::Poll;
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::CONNECTION;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -119,18 +120,19 @@ fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pi
     let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
     out.set_reason_phrase(head.reason.as_deref())?;
     for (name, value) in &head.headers {
-        let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case("content-length");
-        let named = |list: &[&str]| list.iter().any(|listed| name.eq_ignore_ascii_case(listed));
+        let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case(b"content-length");
+        let named = |list: &[&str]| list.iter().any(|listed| name.eq_ignore_ascii_case(listed.as_bytes()));
         let one_hop = named(&HOP_BY_HOP) || (head.nominates(name) && !named(&FRAMES));
         if framed_by_us || is_ours(name) || one_hop {
             continue;
         }
-        out.append_header(name.clone(), value.as_ref())?;
+        let value = HeaderValue::from_maybe_shared(value.clone());
+        out.append_header(name.clone(), value.map_err(|_| Error::new(ErrorType::InvalidHTTPHeader))?)?;
     }
     if head.is_unbounded() && version == http::Version::HTTP_11 {
         out.insert_header("Transfer-Encoding", "chunked")?;
     }
-    ctx.mark_response(&mut out)?;
+    ctx.mark(&mut out)?;
     Ok(out)
 }
 

@@ -45,25 +45,34 @@ impl Gateway {
         if session.req_header().headers.contains_key(http::header::EXPECT) && !empty {
             let _ = session.as_downstream_mut().write_continue_response().await;
         }
-        let mut body = BytesMut::with_capacity(length.unwrap_or(0));
         let reading = async {
             // HTTP/2 has no limit of its own for a piece that does not come.
             let mut next = async || tokio::time::timeout(PIECE, session.as_downstream_mut().read_request_body()).await;
+            // Most bodies come in one piece, which is the body then.
+            let mut body = Bytes::new();
             while let Some(piece) = next().await.map_err(|_| too_late())?.map_err(|_| cut_off())? {
                 if body.len() + piece.len() > self.settings.body_max {
                     return Err(too_long());
                 }
-                body.extend_from_slice(&piece);
+                body = if body.is_empty() { piece } else { joined(body, &piece, length) };
             }
-            Ok(())
+            Ok(body)
         };
         // Observing blocks nothing: there a slow caller has as long as on an unguarded path.
         let deadline = if enforced { self.settings.body_deadline } else { Duration::MAX };
         match tokio::time::timeout(deadline, reading).await {
-            Ok(done) => done.map(|()| body.freeze()).map_err(NoBody::Broken),
+            Ok(done) => done.map_err(NoBody::Broken),
             Err(_) => Err(NoBody::Broken(too_late())),
         }
     }
+}
+
+/// Both, with room for as many bytes as were announced.
+fn joined(body: Bytes, piece: &[u8], length: Option<usize>) -> Bytes {
+    let mut body = BytesMut::from(body);
+    body.reserve(length.unwrap_or(0).saturating_sub(body.len()).max(piece.len()));
+    body.extend_from_slice(piece);
+    body.freeze()
 }
 
 fn too_late() -> Refusal {

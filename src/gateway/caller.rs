@@ -4,8 +4,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::HeaderMap;
 use http::header::{REFERER, USER_AGENT};
+use http::{HeaderMap, HeaderName};
 use pingora::proxy::Session;
 
 use crate::detect::{Nets, Protocol, Seen};
@@ -18,7 +18,9 @@ use super::guard::Guarded;
 use super::route::Kind;
 
 /// What proxies wrote of whom they got a request from, one behind the other.
-const FORWARDED: &str = "x-forwarded-for";
+static FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
+static SIGNATURE_AGENT: HeaderName = HeaderName::from_static("signature-agent");
+static UCP_AGENT: HeaderName = HeaderName::from_static("ucp-agent");
 /// Most of them that are looked at, and the longest one.
 const HOPS_MAX: usize = 16;
 const HOP_MAX: usize = 64;
@@ -31,16 +33,16 @@ impl Gateway {
         }
         let request = session.req_header();
         let headers = &request.headers;
-        let first = |name: &str| headers.get(name).map(http::HeaderValue::as_bytes);
+        let first = |name: &HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
         let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(SocketAddr::ip);
         let seen = Seen {
             token,
             protocol: protocol(guarded),
-            user_agent: first(USER_AGENT.as_str()),
-            signature_agent: first("signature-agent"),
-            ucp_agent: first("ucp-agent"),
+            user_agent: first(&USER_AGENT),
+            signature_agent: first(&SIGNATURE_AGENT),
+            ucp_agent: first(&UCP_AGENT),
             query: request.uri.query().map(str::as_bytes),
-            referrer: first(REFERER.as_str()),
+            referrer: first(&REFERER),
             address: peer.and_then(|peer| caller(peer, headers, &self.settings.trusted_proxies)),
         };
         guarded.call.caller = seen.address.map_or(Caller::Others, Caller::at);
@@ -63,7 +65,7 @@ fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &Nets) -> Option<IpAddr> {
     if !trusted.contains(peer) {
         return Some(peer);
     }
-    let lines = headers.get_all(FORWARDED).iter().rev();
+    let lines = headers.get_all(&FORWARDED).iter().rev();
     let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).take(HOPS_MAX);
     // Behind a hop that cannot be read nothing is sure.
     hops.map(hop).find(|hop| hop.is_none_or(|hop| !trusted.contains(hop))).flatten()
@@ -86,7 +88,7 @@ mod tests {
         let of = |peer: &str, lines: &[&str]| {
             let mut headers = HeaderMap::new();
             for line in lines {
-                headers.append(FORWARDED, line.parse().unwrap());
+                headers.append(&FORWARDED, line.parse().unwrap());
             }
             caller(peer.parse().unwrap(), &headers, &trusted).map(|address| address.to_string())
         };

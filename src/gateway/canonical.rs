@@ -19,6 +19,9 @@ pub fn target(raw: &[u8]) -> Target<'_> {
         return Target { path: String::from_utf8_lossy(raw), oddity: Some("the target is not ASCII") };
     };
     let path = text.split('?').next().unwrap_or(text);
+    if is_plain(path) && !text.contains('#') {
+        return Target { path: Cow::Borrowed(path), oddity: None };
+    }
     // A fragment is no part of a target: it would not be passed on.
     let fragment = text.contains('#').then_some("the target holds a `#`");
     if let Some(oddity) = unsafe_form(path).or(fragment) {
@@ -31,6 +34,17 @@ pub fn target(raw: &[u8]) -> Target<'_> {
     } else {
         Target { path: Cow::Owned(clean), oddity: Some("the path is not in its canonical form") }
     }
+}
+
+/// Most paths: nothing to decode, and nothing that servers read differently.
+fn is_plain(path: &str) -> bool {
+    let mut before = b'x';
+    let plain = |byte: u8| {
+        let doubled = byte == b'/' && before == b'/';
+        before = byte;
+        !doubled && (byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'~'))
+    };
+    path.starts_with('/') && path.bytes().all(plain)
 }
 
 /// Forms that servers read differently: there is no one canonical path for them.

@@ -1,14 +1,16 @@
 //! The one sending to the merchant (README decision 12): in one write, once, on a connection that is
 //! kept for the next one, and knowing whether a byte left.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::upstream::Upstream;
 use super::wire::{AnswerFault, AnswerHead, HeadMax, Incoming, Written, write_all};
@@ -21,7 +23,9 @@ pub struct Exchange {
     connector: TransportConnector,
     /// Longest execution, from its first byte to the settlement: within the lease of its reservation.
     longest: Duration,
-    under_way: watch::Sender<usize>,
+    under_way: AtomicUsize,
+    /// Told when the last of them is over.
+    idle: Notify,
     /// True once executions are cut short: the process ends, and what is not known by then is
     /// recorded as not known.
     cut: watch::Sender<bool>,
@@ -61,7 +65,8 @@ impl Exchange {
         Self {
             connector: TransportConnector::new(Some(ConnectorOptions::new(1))),
             longest: lease * 8 / 9,
-            under_way: watch::Sender::new(0),
+            under_way: AtomicUsize::new(0),
+            idle: Notify::new(),
             cut: watch::Sender::new(false),
         }
     }
@@ -106,10 +111,22 @@ impl Exchange {
 
     /// Waits for executions under way, then cuts the rest short and waits until each is recorded.
     pub async fn drain(&self, patience: Duration) {
-        let mut under_way = self.under_way.subscribe();
-        if tokio::time::timeout(patience, under_way.wait_for(|count| *count == 0)).await.is_err() {
+        if tokio::time::timeout(patience, self.quiet()).await.is_err() {
             self.cut.send_replace(true);
-            let _ = tokio::time::timeout(RECORD, under_way.wait_for(|count| *count == 0)).await;
+            let _ = tokio::time::timeout(RECORD, self.quiet()).await;
+        }
+    }
+
+    /// Resolves when no execution is under way.
+    async fn quiet(&self) {
+        loop {
+            let mut idle = pin!(self.idle.notified());
+            // Before the look, so that the last one does not end unheard between the two.
+            idle.as_mut().enable();
+            if self.under_way.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            idle.await;
         }
     }
 
@@ -163,13 +180,15 @@ pub struct UnderWay(Arc<Exchange>);
 impl UnderWay {
     #[must_use]
     pub fn begin(exchange: &Arc<Exchange>) -> Self {
-        exchange.under_way.send_modify(|count| *count += 1);
+        exchange.under_way.fetch_add(1, Ordering::SeqCst);
         Self(exchange.clone())
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.0.under_way.send_modify(|count| *count -= 1);
+        if self.0.under_way.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The request head: what is ambiguous is refused, what is ours alone is removed.
 
+use std::borrow::Cow;
+
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::model::ids::TraceId;
 use crate::protocol::deny::Refusal;
@@ -10,8 +12,11 @@ use super::tokens::Tokens;
 
 /// The request field that carries an execution token.
 pub const TOKEN_HEADER: &str = "permyx-execution-token";
+static TOKEN: HeaderName = HeaderName::from_static(TOKEN_HEADER);
 /// By which a caller says that it knows of an unknown outcome and buys all the same.
-const CONFIRM_HEADER: &str = "permyx-confirm-retry";
+static CONFIRM: HeaderName = HeaderName::from_static("permyx-confirm-retry");
+static EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
+static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
 /// Longest request head on a guarded host, and longest request line in it.
 const HEAD_MAX: usize = 32 * 1024;
 const LINE_MAX: usize = 8 * 1024;
@@ -39,7 +44,7 @@ fn host_is_plain(host: &[u8]) -> bool {
 
 /// The host without its port and without the dot that a full name may end in, in lower case.
 #[must_use]
-pub fn host_name(headers: &HeaderMap) -> String {
+pub fn host_name(headers: &HeaderMap) -> Cow<'_, str> {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let end = match host.strip_prefix('[') {
         Some(rest) => rest.find(']').map(|at| at + 2),
@@ -47,7 +52,8 @@ pub fn host_name(headers: &HeaderMap) -> String {
     };
     let name = host.get(..end.unwrap_or(host.len())).unwrap_or(host);
     // `shop.example.` is the same host: the dot is the root of the name system.
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+    let name = name.strip_suffix('.').unwrap_or(name);
+    if name.bytes().any(|byte| byte.is_ascii_uppercase()) { name.to_ascii_lowercase().into() } else { name.into() }
 }
 
 /// What a host with an enforced route keeps: no shape that two servers could read differently.
@@ -75,12 +81,13 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     {
         return bad(400, "Transfer-Encoding", "the only transfer coding is `chunked`");
     }
-    if headers.keys().any(|name| name.as_str().contains('_') && is_ours(name.as_str())) {
-        return bad(400, "Permyx-Execution-Token", "write Permyx headers with `-`, not `_`");
-    }
-    let rerouting = REROUTING.into_iter().find(|name| headers.contains_key(*name));
-    if let Some(name) = rerouting.or_else(|| twin(headers, &REROUTING)) {
-        return bad(400, name, "send the method and the path that you mean");
+    for name in headers.keys().map(HeaderName::as_str) {
+        if is_ours(name) && name.contains('_') {
+            return bad(400, "Permyx-Execution-Token", "write Permyx headers with `-`, not `_`");
+        }
+        if REROUTING.iter().any(|rerouting| is_same_but_for_dashes(rerouting, name)) {
+            return bad(400, name, "send the method and the path that you mean");
+        }
     }
     nominated(headers)
 }
@@ -99,13 +106,13 @@ pub fn guardable(headers: &HeaderMap, credentials: &[String]) -> Result<(), Refu
     if named_hops(headers).any(|name| judged.contains(&name.as_str())) {
         return bad(400, "Connection", "Connection may not name this header");
     }
-    if headers.contains_key("early-data") {
+    if headers.contains_key(&EARLY_DATA) {
         return bad(425, "Early-Data", "send this request after the handshake is complete");
     }
     if headers.get_all(EXPECT).iter().any(|expectation| !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return bad(417, "Expect", "the only expectation that is met is `100-continue`");
     }
-    let covered = headers.get_all("signature-input").iter().any(|input| {
+    let covered = headers.get_all(&SIGNATURE_INPUT).iter().any(|input| {
         input.as_bytes().to_ascii_lowercase().windows(TOKEN_HEADER.len()).any(|part| part == TOKEN_HEADER.as_bytes())
     });
     if covered {
@@ -146,7 +153,7 @@ fn named_hops(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
 /// A field that some servers take for one of these, because they read `_` as `-`.
 fn twin<'h>(headers: &'h HeaderMap, names: &[&str]) -> Option<&'h str> {
     let is_twin = |have: &&str| names.iter().any(|name| name != have && is_same_but_for_dashes(name, have));
-    headers.keys().map(http::HeaderName::as_str).find(is_twin)
+    headers.keys().map(HeaderName::as_str).find(is_twin)
 }
 
 fn is_same_but_for_dashes(one: &str, other: &str) -> bool {
@@ -156,15 +163,16 @@ fn is_same_but_for_dashes(one: &str, other: &str) -> bool {
 
 /// True for `Permyx-*` in every spelling that some server takes for it.
 #[must_use]
-pub fn is_ours(name: &str) -> bool {
+pub fn is_ours(name: impl AsRef<[u8]>) -> bool {
     const PREFIX: &[u8] = b"permyx-";
-    let spelled = |(have, want): (u8, &u8)| have.to_ascii_lowercase() == *want || (have == b'_' && *want == b'-');
-    name.len() >= PREFIX.len() && name.bytes().zip(PREFIX).all(spelled)
+    let name = name.as_ref();
+    let spelled = |(have, want): (&u8, &u8)| have.to_ascii_lowercase() == *want || (*have == b'_' && *want == b'-');
+    name.len() >= PREFIX.len() && name.iter().zip(PREFIX).all(spelled)
 }
 
 /// The call whose unknown outcome the caller knows of.
 pub fn confirmed(headers: &HeaderMap) -> Result<Option<TraceId>, Refusal> {
-    let mut fields = headers.get_all(CONFIRM_HEADER).iter();
+    let mut fields = headers.get_all(&CONFIRM).iter();
     let trace = |field: &HeaderValue| TraceId::parse(field.to_str().ok()?.trim());
     match (fields.next(), fields.next()) {
         (None, _) => Ok(None),
@@ -178,7 +186,7 @@ pub fn confirmed(headers: &HeaderMap) -> Result<Option<TraceId>, Refusal> {
 /// The tokens of the header: none, those of one field line, or a reason why they are none.
 pub fn tokens(headers: &HeaderMap) -> Result<Option<Tokens>, Refusal> {
     const MEMBER: &str = "Permyx-Execution-Token";
-    let mut fields = headers.get_all(TOKEN_HEADER).iter();
+    let mut fields = headers.get_all(&TOKEN).iter();
     let Some(field) = fields.next() else { return Ok(None) };
     if fields.next().is_some() {
         return Err(Refusal::malformed(400, MEMBER, "send exactly one token header"));
@@ -215,7 +223,7 @@ impl RawFraming {
                 found.bare_line_feed = true;
                 continue;
             };
-            let named = |name: &http::HeaderName| {
+            let named = |name: &HeaderName| {
                 let name = name.as_str().as_bytes();
                 let colon = line.get(name.len()) == Some(&b':');
                 colon && line.get(..name.len()).is_some_and(|have| have.eq_ignore_ascii_case(name))

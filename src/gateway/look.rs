@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::HeaderName;
 use pingora::http::RequestHeader;
 use pingora::proxy::Session;
 
@@ -15,6 +16,9 @@ use crate::protocol::deny::Refusal;
 use super::route::{Body, Route, Step};
 use super::tokens::Tokens;
 use super::{Gateway, canonical, head};
+
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What the head of a request says, before its body is read.
 pub(super) struct Looked {
@@ -36,7 +40,7 @@ pub(super) struct Retrying {
 
 impl Retrying {
     fn read(request: &RequestHeader, path: &str) -> Result<Self, Refusal> {
-        let key = IdempotencyKey::sent(request.headers.get_all("idempotency-key"))?;
+        let key = IdempotencyKey::sent(request.headers.get_all(&IDEMPOTENCY_KEY))?;
         let query = request.uri.query().unwrap_or_default();
         let line = key.as_ref().map_or_else(String::new, |_| format!("{} {path}?{query}", request.method));
         Ok(Self { key, confirmed: head::confirmed(&request.headers)?, line })
@@ -84,7 +88,7 @@ impl Gateway {
             head::guardable(headers, read.map_or(&[], |read| read.credentials.as_slice()))?;
         }
         let retry = Retrying::read(request, &target.path);
-        let trace_parent = TraceParent::sent(headers.get_all("traceparent").iter());
+        let trace_parent = TraceParent::sent(headers.get_all(&TRACEPARENT).iter());
         Ok(Looked { step, tokens: head::tokens(headers), retry, oddity: target.oddity, trace_parent })
     }
 }

@@ -43,7 +43,7 @@ impl Gateway {
         if let Some(seconds) = refusal.retry_after_s {
             head.insert_header("Retry-After", seconds.to_string())?;
         }
-        ctx.mark_response(&mut head)?;
+        ctx.mark(&mut head)?;
         session.write_response_header(Box::new(head), false).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await?;
         Ok(true)

@@ -103,12 +103,7 @@ impl Routes {
     /// the same.
     #[must_use]
     pub fn is_case_variant(&self, host: &str, path: &str) -> bool {
-        let lower = path.to_ascii_lowercase();
-        let guarded = |route: &&Arc<Route>| {
-            let prefix = route.prefix.to_ascii_lowercase();
-            route.rest(path).is_none() && rest_of(&prefix, &lower).is_some()
-        };
-        self.on_host(host).any(|route| guarded(&route))
+        self.on_host(host).any(|route| route.rest(path).is_none() && route.is_rest_but_for_case(path))
     }
 
     /// Where requests may go.
@@ -124,8 +119,14 @@ impl Routes {
 }
 
 impl Route {
+    /// What follows the prefix, if it ends where a segment ends.
     fn rest<'p>(&self, path: &'p str) -> Option<&'p str> {
-        rest_of(&self.prefix, path)
+        path.strip_prefix(&self.prefix).filter(|rest| begins_a_segment(rest))
+    }
+
+    fn is_rest_but_for_case(&self, path: &str) -> bool {
+        let parts = path.split_at_checked(self.prefix.len());
+        parts.is_some_and(|(begin, rest)| begin.eq_ignore_ascii_case(&self.prefix) && begins_a_segment(rest))
     }
 }
 
@@ -157,9 +158,8 @@ fn spelled_once(value: &[u8]) -> Vec<u8> {
     words.join(&b' ')
 }
 
-/// What follows a prefix, if it ends where a segment ends.
-fn rest_of<'p>(prefix: &str, path: &'p str) -> Option<&'p str> {
-    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+fn begins_a_segment(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('/')
 }
 
 #[cfg(test)]

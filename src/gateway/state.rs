@@ -1,6 +1,7 @@
 //! What is remembered of one request between pingora's phases.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 
 use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -62,10 +63,10 @@ impl Decided {
         }
     }
 
-    pub(super) fn header(self) -> String {
+    pub(super) fn header(self) -> Cow<'static, str> {
         match self {
-            Self::Denied(code) => format!("denied; reason={code}"),
-            other => other.label().to_owned(),
+            Self::Denied(code) => format!("denied; reason={code}").into(),
+            other => other.label().into(),
         }
     }
 }
@@ -94,10 +95,11 @@ pub(super) struct SeenOrder {
 
 impl Context {
     pub(super) fn new(started: Monotonic) -> Self {
+        static NONE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
         Self {
             trace: TraceId::random(),
             started,
-            route: Arc::from("none"),
+            route: NONE.clone(),
             decision: Decided::Unguarded,
             forward: None,
             watch: None,
@@ -123,8 +125,13 @@ impl Context {
         for name in &forged {
             response.remove_header(name);
         }
-        response.insert_header("Permyx-Trace", self.trace.to_string())?;
-        response.insert_header("Permyx-Decision", self.decision.header())
+        self.mark(response)
+    }
+
+    /// The same where there is nothing in our name yet.
+    pub(super) fn mark(&self, response: &mut ResponseHeader) -> pingora::Result<()> {
+        response.insert_header("Permyx-Trace", self.trace.spelled().as_bytes())?;
+        response.insert_header("Permyx-Decision", self.decision.header().as_ref())
     }
 
     pub(super) fn see_response(&mut self, response: &ResponseHeader) {

@@ -6,8 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method};
+use http::Method;
 use pingora::protocols::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -55,7 +54,8 @@ pub enum AnswerFault {
 pub struct AnswerHead {
     pub status: u16,
     pub reason: Option<String>,
-    pub headers: Vec<(String, Bytes)>,
+    /// Names as they came, which are ASCII, and values.
+    pub headers: Vec<(Bytes, Bytes)>,
     framing: Framing,
     keep_alive: bool,
 }
@@ -64,26 +64,23 @@ impl AnswerHead {
     /// The value of a header, if it stands once or more.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.iter().find(|(have, _)| have.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_ref())
+        self.all(name).next()
+    }
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        fields(&self.headers, name).map(AsRef::as_ref)
     }
 
     /// What it says of its body.
     #[must_use]
     pub fn media(&self) -> Media {
-        let mut headers = HeaderMap::new();
-        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
-            let all = self.headers.iter().filter(|(have, _)| have.eq_ignore_ascii_case(name.as_str()));
-            for value in all.filter_map(|(_, value)| HeaderValue::from_bytes(value).ok()) {
-                headers.append(&name, value);
-            }
-        }
-        Media::of(&headers)
+        Media::told(self.all("content-type"), self.all("content-encoding"))
     }
 
     /// True when `Connection` names this header: it is for us and goes no further.
     #[must_use]
-    pub fn nominates(&self, name: &str) -> bool {
-        connection_options(&self.headers).any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+    pub fn nominates(&self, name: &[u8]) -> bool {
+        connection_options(&self.headers).any(|option| option.eq_ignore_ascii_case(name))
     }
 
     /// True of an informational answer, which another one follows.
@@ -297,32 +294,40 @@ fn parse_head(buffer: &mut BytesMut, method: &Method, most: HeadMax) -> Result<O
         return Err(AnswerFault::Malformed);
     }
     let status = answer.code.filter(|code| (100..1000).contains(code)).ok_or(AnswerFault::Malformed)?;
-    let headers: Vec<_> =
-        answer.headers.iter().map(|header| (header.name.to_owned(), Bytes::copy_from_slice(header.value))).collect();
+    let start = buffer.as_ptr().addr();
+    let place = |part: &[u8]| {
+        let from = part.as_ptr().addr() - start;
+        from..from + part.len()
+    };
+    let (version, reason) = (answer.version, answer.reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned));
+    let places: Vec<_> =
+        answer.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect();
+    // One allocation for all of it: names and values are parts of what came.
+    let came = buffer.split_to(length).freeze();
+    let headers: Vec<_> = places.into_iter().map(|(name, value)| (came.slice(name), came.slice(value))).collect();
     let (framing, clean) = framing(&headers, status, method)?;
-    let keep_alive = clean && answer.version == Some(1) && framing != Framing::UntilClose && !says_close(&headers);
-    let reason = answer.reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned);
-    buffer.advance(length);
+    let keep_alive = clean && version == Some(1) && framing != Framing::UntilClose && !says_close(&headers);
     Ok(Some(AnswerHead { status, reason, headers, framing, keep_alive }))
 }
 
+/// The values of one field.
+fn fields<'h>(headers: &'h [(Bytes, Bytes)], name: &str) -> impl Iterator<Item = &'h Bytes> {
+    headers.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+}
+
 /// How the body ends (RFC 9112 §6.3), and whether that was told without contradiction.
-fn framing(headers: &[(String, Bytes)], status: u16, method: &Method) -> Result<(Framing, bool), AnswerFault> {
-    let all = |name: &str| {
-        let name = name.to_owned();
-        headers.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(&name)).map(|(_, value)| value)
-    };
+fn framing(headers: &[(Bytes, Bytes)], status: u16, method: &Method) -> Result<(Framing, bool), AnswerFault> {
     if *method == Method::HEAD || matches!(status, 100..200 | 204 | 304) {
         return Ok((Framing::Done, true));
     }
-    let mut codings = all("transfer-encoding");
+    let mut codings = fields(headers, "transfer-encoding");
     if let Some(coding) = codings.next() {
         if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
             return Err(AnswerFault::Malformed);
         }
-        return Ok((Framing::Chunked(Chunk::Size), all("content-length").next().is_none()));
+        return Ok((Framing::Chunked(Chunk::Size), fields(headers, "content-length").next().is_none()));
     }
-    let mut lengths = all("content-length");
+    let mut lengths = fields(headers, "content-length");
     let Some(length) = lengths.next() else { return Ok((Framing::UntilClose, true)) };
     if lengths.any(|other| other != length) {
         return Err(AnswerFault::Malformed);
@@ -332,13 +337,12 @@ fn framing(headers: &[(String, Bytes)], status: u16, method: &Method) -> Result<
     Ok((Framing::Length(length), true))
 }
 
-fn says_close(headers: &[(String, Bytes)]) -> bool {
+fn says_close(headers: &[(Bytes, Bytes)]) -> bool {
     connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
-fn connection_options(headers: &[(String, Bytes)]) -> impl Iterator<Item = &[u8]> {
-    let connection = headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
-    connection.flat_map(|(_, value)| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+fn connection_options(headers: &[(Bytes, Bytes)]) -> impl Iterator<Item = &[u8]> {
+    fields(headers, "connection").flat_map(|value| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// How far a write got before it failed.

@@ -120,6 +120,12 @@ fn write_scaled(f: &mut fmt::Formatter<'_>, value: i128, scale: u32) -> fmt::Res
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Currency(iso_currency::Currency);
 
+/// Looked for first: the library compares all of its codes one by one, and a purchase names three.
+const COMMON: [iso_currency::Currency; 8] = {
+    use iso_currency::Currency::{BRL, CNY, EUR, GBP, INR, JPY, KRW, USD};
+    [USD, EUR, GBP, JPY, CNY, INR, BRL, KRW]
+};
+
 impl Currency {
     /// Exactly the three upper-case letters of the standard.
     #[must_use]
@@ -127,7 +133,8 @@ impl Currency {
         if code.len() != 3 || !code.bytes().all(|b| b.is_ascii_uppercase()) {
             return None;
         }
-        let currency = iso_currency::Currency::from_code(code)?;
+        let common = COMMON.iter().find(|currency| currency.code() == code).copied();
+        let currency = common.or_else(|| iso_currency::Currency::from_code(code))?;
         currency.exponent().map(|_| Self(currency))
     }
 

@@ -29,11 +29,10 @@ impl<const N: usize> Spelled<N> {
     /// Two lower-case digits for each byte.
     #[must_use]
     pub fn hex(mut self, bytes: &[u8]) -> Self {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digit = |nibble: u8| DIGITS.get(usize::from(nibble & 15)).copied().unwrap_or(b'0');
+        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' - 10 + nibble };
         if let Some(place) = self.bytes.get_mut(self.length..self.length + 2 * bytes.len()) {
-            for (pair, byte) in place.chunks_exact_mut(2).zip(bytes) {
-                pair.copy_from_slice(&[digit(byte >> 4), digit(*byte)]);
+            for ([high, low], byte) in place.as_chunks_mut::<2>().0.iter_mut().zip(bytes) {
+                (*high, *low) = (digit(byte >> 4), digit(byte & 15));
             }
             self.length += 2 * bytes.len();
         }
@@ -66,8 +65,13 @@ impl<const N: usize> Spelled<N> {
     }
 
     #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    #[must_use]
     pub fn as_str(&self) -> &str {
-        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 }
 

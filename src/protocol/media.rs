@@ -2,7 +2,7 @@
 //! disagree about, it says nothing.
 
 use http::HeaderMap;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 
 /// How a body is written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, serde::Deserialize)]
@@ -48,38 +48,50 @@ pub struct Media {
 impl Media {
     #[must_use]
     pub fn of(headers: &HeaderMap) -> Self {
-        let form = match only(headers, &CONTENT_TYPE) {
-            Some(Some(kind)) => form_of(&kind),
+        let all = |name| headers.get_all(name).iter().map(http::HeaderValue::as_bytes);
+        Self::told(all(CONTENT_TYPE), all(CONTENT_ENCODING))
+    }
+
+    /// The same of the values of `Content-Type` and `Content-Encoding`.
+    #[must_use]
+    pub fn told<'v>(types: impl Iterator<Item = &'v [u8]>, codings: impl Iterator<Item = &'v [u8]>) -> Self {
+        let (mut types, coding) = (types.peekable(), only(codings));
+        let untyped = types.peek().is_none();
+        let form = only(types).flatten().and_then(form_of);
+        let is = |coding: &str, names: &[&str]| names.iter().any(|name| coding.eq_ignore_ascii_case(name));
+        let coding = match coding.map(Option::unwrap_or_default) {
+            Some(coding) if is(coding, &["", "identity"]) => Some(Coding::Identity),
+            Some(coding) if is(coding, &["gzip", "x-gzip"]) => Some(Coding::Gzip),
+            Some(coding) if is(coding, &["deflate"]) => Some(Coding::Deflate),
             _ => None,
         };
-        let coding = match only(headers, &CONTENT_ENCODING).map(Option::unwrap_or_default).as_deref() {
-            Some("" | "identity") => Some(Coding::Identity),
-            Some("gzip" | "x-gzip") => Some(Coding::Gzip),
-            Some("deflate") => Some(Coding::Deflate),
-            _ => None,
-        };
-        Self { form, untyped: !headers.contains_key(CONTENT_TYPE), coding }
+        Self { form, untyped, coding }
     }
 }
 
-/// The one value of a field in lower case: `None` when it stands more than once.
-fn only(headers: &HeaderMap, name: &HeaderName) -> Option<Option<String>> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next().map(|value| value.to_str().unwrap_or("?").trim().to_ascii_lowercase());
+/// The one value of a field: `None` when it stands more than once.
+fn only<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<Option<&'v str>> {
+    let printable = |text: &&str| text.bytes().all(|b| b == b'\t' || (b' '..0x7f).contains(&b));
+    let first = values.next().map(|value| std::str::from_utf8(value).ok().filter(printable).unwrap_or("?").trim());
     values.next().is_none().then_some(first)
 }
 
 fn form_of(kind: &str) -> Option<Form> {
     let (media, parameters) = kind.split_once(';').unwrap_or((kind, ""));
-    let charset = parameters.trim().strip_prefix("charset=").map(|set| set.trim_matches('"'));
-    let plain = parameters.trim().is_empty() || charset == Some("utf-8");
-    [Form::Json, Form::Form].into_iter().find(|form| plain && media.trim() == form.media_type())
+    let (media, parameters) = (media.trim(), parameters.trim());
+    let is_utf8 = || {
+        let (name, set) = parameters.split_once('=').unwrap_or_default();
+        name.eq_ignore_ascii_case("charset") && set.trim_matches('"').eq_ignore_ascii_case("utf-8")
+    };
+    let plain = parameters.is_empty() || is_utf8();
+    [Form::Json, Form::Form].into_iter().find(|form| plain && media.eq_ignore_ascii_case(form.media_type()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use http::HeaderValue;
+    use http::header::HeaderName;
 
     fn media(lines: &[(HeaderName, &str)]) -> Media {
         let mut headers = HeaderMap::new();

@@ -1,6 +1,8 @@
 //! Where a value stands in a document: a JSON Pointer (RFC 6901) that may also pick the one element
 //! of an array by a member of it, as in `/totals/[type=total]/amount`.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use crate::model::json::Value;
@@ -52,12 +54,13 @@ impl Pointer {
 
     /// The pointer with `{name}` replaced in every step that is exactly that.
     #[must_use]
-    pub fn with(&self, name: &str, text: &str) -> Self {
-        let fill = |step: &Step| match step {
-            Step::Name(have) if have == name => Step::Name(text.to_owned()),
-            other => other.clone(),
-        };
-        Self { text: self.text.clone(), steps: self.steps.iter().map(fill).collect() }
+    pub fn with(&self, name: &str, text: &str) -> Cow<'_, Self> {
+        let is_it = |step: &Step| matches!(step, Step::Name(have) if have == name);
+        if !self.steps.iter().any(is_it) {
+            return Cow::Borrowed(self);
+        }
+        let fill = |step: &Step| if is_it(step) { Step::Name(text.to_owned()) } else { step.clone() };
+        Cow::Owned(Self { text: self.text.clone(), steps: self.steps.iter().map(fill).collect() })
     }
 }
 
@@ -169,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_placeholder_is_filled_as_a_name() {
-        let pointer = Pointer::parse("/data/{key}").unwrap().with("{key}", "a/b");
+        let pointer = Pointer::parse("/data/{key}").unwrap();
+        let pointer = pointer.with("{key}", "a/b");
         let document = Value::Object(read_object(br#"{"data":{"a/b":true}}"#).unwrap());
         assert_eq!(pointer.find(&document), Some(&Value::Bool(true)));
     }

@@ -74,7 +74,7 @@ macro_rules! spelled_plainly {
     ($($type:ty),*) => {$(
         impl Wire for $type {
             fn put(&self, out: &mut Vec<u8>) {
-                plain(self.spelled().as_str(), out);
+                plain(self.spelled().as_bytes(), out);
             }
         }
     )*};
@@ -87,7 +87,7 @@ macro_rules! words {
     ($($type:ty),*) => {$(
         impl Wire for $type {
             fn put(&self, out: &mut Vec<u8>) {
-                plain(self.as_str(), out);
+                plain(self.as_str().as_bytes(), out);
             }
         }
     )*};
@@ -100,7 +100,7 @@ macro_rules! numbers {
         impl Wire for $type {
             fn put(&self, out: &mut Vec<u8>) {
                 let digits = Spelled::<20>::of("").number(u64::from(*self));
-                out.extend_from_slice(digits.as_str().as_bytes());
+                out.extend_from_slice(digits.as_bytes());
             }
         }
     )*};
@@ -110,7 +110,7 @@ numbers!(u16, u32, u64);
 
 impl Wire for Uuid {
     fn put(&self, out: &mut Vec<u8>) {
-        plain(self.hyphenated().encode_lower(&mut Self::encode_buffer()), out);
+        plain(self.hyphenated().encode_lower(&mut Self::encode_buffer()).as_bytes(), out);
     }
 }
 
@@ -129,7 +129,7 @@ impl Wire for str {
     fn put(&self, out: &mut Vec<u8>) {
         let is_odd = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
         if self.bytes().fold(0, |odd, byte| odd | is_odd(byte)) == 0 {
-            plain(self, out);
+            plain(self.as_bytes(), out);
         } else {
             // INVARIANT: a text has a JSON form, and a Vec takes every write.
             let _ = serde_json::to_writer(out, self);
@@ -158,7 +158,7 @@ impl Wire for Arc<str> {
 /// A text that is spelled for one event, without anything to escape.
 impl<const N: usize> Wire for Spelled<N> {
     fn put(&self, out: &mut Vec<u8>) {
-        plain(self.as_str(), out);
+        plain(self.as_bytes(), out);
     }
 }
 
@@ -200,8 +200,8 @@ impl<T: Wire> Wire for Vec<T> {
     }
 }
 
-fn plain(text: &str, out: &mut Vec<u8>) {
+fn plain(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
     out.push(b'"');
 }
