@@ -19,6 +19,7 @@ test: setup lint ## everything that must hold before a change lands
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features --features gateway
 	$(CARGO) test --locked --bench '*'
+	$(CARGO) test --locked --bench peers -- --instructions --record benches/results/instructions.json
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences, bans and sources are not checked here"; fi
 

@@ -19,7 +19,7 @@ pub fn arguments(command: &mut Command, dir: &Path, setting: &Setting<'_>) {
         (Level::BurnInRedis, Some(redis)) => format!("[ledger.redis]\nnodes = [\"{}\"]\n", redis.address),
         _ => "[ledger]\nsingle_instance = true\n".to_owned(),
     };
-    let config = format!(
+    let mut config = format!(
         "data = \"data\"\n[gateway]\nlisten = \"127.0.0.1:0\"\n[[gateway.routes]]\nname = \"checkout\"\npath = \"/checkout\"\n\
          preset = \"oneshot-json\"\nstore = \"store-123\"\nupstream = \"http://{}\"\n[ops]\nlisten = \"127.0.0.1:0\"\n{ledger}\
          [policies]\ndir = \"policies\"\n[keys]\njwks_file = \"jwks.json\"\n",
@@ -27,6 +27,15 @@ pub fn arguments(command: &mut Command, dir: &Path, setting: &Setting<'_>) {
     );
     std::fs::create_dir_all(dir.join("policies")).unwrap();
     std::fs::write(dir.join("policies/store-123.toml"), POLICY).unwrap();
+    for n in 1..setting.stores {
+        let policy = POLICY.replace("store-123", &format!("other-{n}"));
+        std::fs::write(dir.join(format!("policies/other-{n}.toml")), policy).unwrap();
+        config += &format!(
+            "[[gateway.routes]]\nname = \"other-{n}\"\npath = \"/other-{n}\"\npreset = \"oneshot-json\"\n\
+             store = \"other-{n}\"\nupstream = \"http://{}\"\n",
+            setting.merchant
+        );
+    }
     std::fs::write(dir.join("jwks.json"), &setting.keys.jwks).unwrap();
     std::fs::write(dir.join("permyx.toml"), config).unwrap();
     command.args(["gateway", "--ready-json", "--config"]).arg(dir.join("permyx.toml"));

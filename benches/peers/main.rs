@@ -17,6 +17,7 @@
 
 mod bare;
 mod gateway;
+mod instructions;
 #[path = "../support/intent.rs"]
 mod intent;
 mod job;
@@ -32,6 +33,7 @@ use std::process::{Command, Stdio};
 
 use clap::Parser;
 
+use instructions::{COUNTED, Counter};
 use job::Job;
 use keys::Keys;
 use load::{Load, Offer};
@@ -59,6 +61,12 @@ struct Args {
     warm_up: usize,
     #[arg(long, default_value_t = 32)]
     connections: usize,
+    /// Bytes of a body, at least
+    #[arg(long, default_value_t = 0)]
+    body: usize,
+    /// Stores that the gateway has routes and policies for
+    #[arg(long, default_value_t = 1)]
+    stores: usize,
     /// Requests a second; without it as many as the proxy takes
     #[arg(long)]
     rate: Option<f64>,
@@ -68,6 +76,12 @@ struct Args {
     /// Start our own proxies by way of this: `--via "valgrind --tool=callgrind"`
     #[arg(long, value_delimiter = ' ')]
     via: Vec<String>,
+    /// Count instructions instead of time
+    #[arg(long)]
+    instructions: bool,
+    /// Compare the instructions with this record; `UPDATE=1` replaces it
+    #[arg(long, requires = "instructions")]
+    record: Option<PathBuf>,
     /// Given by `cargo bench`; without it everything runs once, to see that it runs
     #[arg(long, hide = true)]
     bench: bool,
@@ -78,6 +92,9 @@ fn main() {
         return bare::run();
     }
     let mut args = Args::parse();
+    if args.instructions {
+        return count_instructions(args);
+    }
     if !args.bench {
         (args.rounds, args.requests, args.warm_up) = (1, 200, 100);
         args.peers = vec![Peer::Direct, Peer::Bare, Peer::Gateway];
@@ -99,7 +116,7 @@ fn main() {
             }
             for peer in order {
                 eprintln!("round {} of {}: {}, {}", round + 1, args.rounds, job.title(), peer.name());
-                measured.push(measure(&args, job, peer, &keys));
+                measured.push(measure(&args, job, peer, &keys, None));
             }
         }
     }
@@ -120,6 +137,28 @@ fn main() {
     assert_eq!(ours.count(), 0, "the gateway did not do its job: see the table");
 }
 
+fn count_instructions(mut args: Args) {
+    if !Counter::is_installed() {
+        eprintln!("valgrind is not installed: instructions are not counted here");
+        return;
+    }
+    (args.requests, args.warm_up) = (instructions::REQUESTS, instructions::WARM_UP);
+    stay_on_the_second_processor();
+    let keys = Keys::generate();
+    let wanted = COUNTED.into_iter().filter(|(job, _)| args.jobs.is_empty() || args.jobs.contains(job));
+    let counted = wanted.collect::<Vec<_>>().into_iter().map(|(job, peer)| {
+        let counter = Counter::new();
+        args.via = counter.via();
+        let measured = measure(&args, job, peer, &keys, Some(&counter));
+        assert_eq!(measured.objection, None, "{}: {}", job.title(), peer.name());
+        (instructions::name(job, peer), counter.read() / instructions::REQUESTS as u64)
+    });
+    let counted: instructions::Counts = counted.collect();
+    println!("{}", serde_json::to_string_pretty(&counted).unwrap());
+    let risen = args.record.map_or(Vec::new(), |record| instructions::judge(&counted, &record));
+    assert!(risen.is_empty(), "{risen:#?}\nif that is meant, record it: see benches/README.md");
+}
+
 /// Whatever this process starts inherits it, unless it is told otherwise.
 fn stay_on_the_second_processor() {
     let own = std::process::id().to_string();
@@ -130,26 +169,31 @@ fn stay_on_the_second_processor() {
     }
 }
 
-fn measure(args: &Args, job: Job, peer: Peer, keys: &Keys) -> Measured {
+fn measure(args: &Args, job: Job, peer: Peer, keys: &Keys, counter: Option<&Counter>) -> Measured {
     let (mut load, redis) = (Load::start(), (job == Job::Shared).then(Redis::start));
-    let setting =
-        Setting { level: job.level(), merchant: load.merchant(), keys, redis: redis.as_ref(), via: &args.via };
+    let (level, merchant) = (job.level(), load.merchant());
+    let setting = Setting { level, merchant, keys, redis: redis.as_ref(), stores: args.stores, via: &args.via };
     let mut proxy = Proxy::start(peer, &setting);
     let offer = Offer { connections: args.connections, rate: args.rate, spins: job.lets_the_load_side_spin() };
-    let requests = Requests::of(job, args.requests, &keys.signing);
+    let requests = Requests::of(job, args.requests, args.body, &keys.signing);
     let warm = match job {
         // What is replayed was used before.
         Job::Replay => requests.first(args.warm_up),
-        _ => Requests::of(job, args.warm_up, &keys.signing),
+        _ => Requests::of(job, args.warm_up, args.body, &keys.signing),
     };
     load.send(proxy.address, &warm, Offer { rate: None, ..offer });
+    let count = |proxy: &Proxy, on| counter.zip(proxy.process()).map(|(counter, process)| counter.count(process, on));
+    count(&proxy, true);
     let before = proxy.cpu();
     let report = load.send(proxy.address, &requests, offer);
     let cpu = proxy.cpu() - before;
+    count(&proxy, false);
     let memory_mib = proxy.memory_mib();
     let mut objection = job.objection(&report, &requests, peer == Peer::Gateway);
-    if peer == Peer::Gateway {
+    if peer == Peer::Gateway || counter.is_some() {
         proxy.end();
+    }
+    if peer == Peer::Gateway {
         let sent = [warm.count(), requests.count()];
         objection = objection.or_else(|| gateway::objection(proxy.dir.path(), job, &sent));
     }

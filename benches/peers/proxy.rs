@@ -84,6 +84,8 @@ pub struct Setting<'s> {
     pub merchant: SocketAddr,
     pub keys: &'s Keys,
     pub redis: Option<&'s Redis>,
+    /// Stores that the gateway knows.
+    pub stores: usize,
     /// What our own proxies are started by way of.
     pub via: &'s [String],
 }
@@ -156,6 +158,10 @@ impl Proxy {
             std::thread::sleep(Duration::from_millis(10));
         }
         proxy
+    }
+
+    pub fn process(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
     }
 
     fn processes(&self) -> Vec<u32> {

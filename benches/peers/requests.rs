@@ -20,8 +20,8 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Signed now: a gateway refuses what is older than itself.
-    pub fn of(job: Job, count: usize, key: &SigningKey) -> Self {
+    /// Signed now: a gateway refuses what is older than itself. `body`: its bytes, at least.
+    pub fn of(job: Job, count: usize, body: usize, key: &SigningKey) -> Self {
         let mut requests = Self { bytes: Vec::with_capacity(count * 1500), ends: Vec::with_capacity(count) };
         let tokens = match job {
             Job::Pass => Vec::new(),
@@ -31,16 +31,20 @@ impl Requests {
         };
         for n in 0..count {
             let token = tokens.get(n).or(tokens.first().filter(|_| job == Job::Replay));
-            requests.push(token.map(String::as_str), is_wrong(job, n));
+            requests.push(token.map(String::as_str), body, is_wrong(job, n));
         }
         requests
     }
 
-    fn push(&mut self, token: Option<&str>, wrong: bool) {
-        let body = format!(
+    fn push(&mut self, token: Option<&str>, least: usize, wrong: bool) {
+        let mut body = format!(
             r#"{{"currency":"USD","items":[{{"variant":"shopify:variant:123456","quantity":{},"price":29.99}}],"cart":"c_8f1e2d7a","locale":"en-US","channel":"storefront","consent":false}}"#,
             if wrong { 2 } else { 1 }
         );
+        if let Some(more) = least.checked_sub(body.len()) {
+            body.truncate(body.len() - 1);
+            body += &format!(r#","note":"{}"}}"#, "x".repeat(more));
+        }
         let length = body.len();
         let token = token.map(|token| format!("Permyx-Execution-Token: {token}\r\n")).unwrap_or_default();
         let request = format!(

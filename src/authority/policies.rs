@@ -18,21 +18,30 @@ use crate::telemetry::metrics::Metrics;
 
 /// Policies by store. A store without a file is observed and nothing else.
 #[derive(Default, Debug)]
-pub struct Policies(HashMap<StoreId, Arc<Policy>>);
+pub struct Policies {
+    by_store: HashMap<StoreId, Arc<Policy>>,
+    enforce_something: bool,
+}
 
 impl Policies {
     #[must_use]
     pub fn of(&self, store: &StoreId) -> Arc<Policy> {
-        self.0.get(store).cloned().unwrap_or_else(|| Arc::new(Policy::observing(store.clone())))
+        self.by_store.get(store).cloned().unwrap_or_else(|| Arc::new(Policy::observing(store.clone())))
     }
 
     #[must_use]
     pub fn knows(&self, store: &StoreId) -> bool {
-        self.0.contains_key(store)
+        self.by_store.contains_key(store)
+    }
+
+    /// False where no request of any store can be refused by its policy.
+    #[must_use]
+    pub fn enforce_something(&self) -> bool {
+        self.enforce_something
     }
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
-        self.0.values()
+        self.by_store.values()
     }
 
     /// Parses a whole directory; every problem of every file at once.
@@ -49,7 +58,8 @@ impl Policies {
             };
             match found {
                 Ok(policy) => {
-                    policies.0.insert(policy.store().clone(), Arc::new(policy));
+                    policies.enforce_something |= policy.enforces_something();
+                    policies.by_store.insert(policy.store().clone(), Arc::new(policy));
                 }
                 Err(problems) => wrong.push(Problems::new(path, text, problems)),
             }

@@ -89,7 +89,8 @@ pub(super) async fn start_gateway(
     authority: &Arc<Authority>,
     base: &mut Base,
 ) -> Result<Address, BootError> {
-    use crate::gateway::route::{Route, Routes};
+    use crate::gateway::route::Route;
+    use crate::gateway::routes::Routes;
     use crate::gateway::upstream::Upstream;
     use crate::gateway::{Gateway, Settings, serve};
 

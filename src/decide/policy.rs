@@ -126,6 +126,12 @@ impl Policy {
         self.routes.get(name).copied().unwrap_or(self.base)
     }
 
+    /// True when some route of the store is enforced.
+    #[must_use]
+    pub fn enforces_something(&self) -> bool {
+        self.routes.values().chain([&self.base]).any(|rules| rules.mode == Mode::Enforce)
+    }
+
     #[must_use]
     pub fn base(&self) -> RouteRules {
         self.base

@@ -59,31 +59,26 @@ impl Gateway {
         }
         let raw = session.to_h1_raw();
         let target = canonical::target(request_target(&raw));
-        let strict = self.routes.on_host(&host).any(|route| mode_of(policies, route) == Mode::Enforce);
+        let guards = self.routes.on_host(&host);
+        let enforced = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
+        let strict = policies.enforce_something() && guards.routes().any(enforced);
         if strict {
             head::unambiguous(&raw, headers)?;
             method_is_plain(request.method.as_str())?;
-            let case = self
-                .routes
-                .is_case_variant(&host, &target.path)
-                .then_some("the path differs from a guarded one in case");
-            let query = request.uri.query().unwrap_or_default();
-            if let Some(name) = self.routes.on_host(&host).find_map(|route| route.preset.reroutes(query)) {
+            let case = guards.is_case_variant(&target.path).then_some("the path differs from a guarded one in case");
+            if let Some(name) = guards.reroutes(request.uri.query().unwrap_or_default()) {
                 return Err(Refusal::malformed(400, name, "name the path in the request line, not in a parameter"));
             }
             if let Some(why) = target.oddity.or(case) {
                 return Err(Refusal::malformed(400, "path", format!("send the path in its canonical form: {why}")));
             }
         }
-        let step = self.routes.find(&host, request.method.as_str(), &target.path, Body { headers, bodiless });
-        let enforced_elsewhere = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
-        if step.is_none() && self.routes.elsewhere(&host, &target.path).any(enforced_elsewhere) {
+        let step = guards.find(request.method.as_str(), &target.path, Body { headers, bodiless });
+        if step.is_none() && policies.enforce_something() && self.routes.elsewhere(&host, &target.path).any(enforced) {
             // The server behind may be the same: another name for it is no way around its guard.
             return Err(Refusal::malformed(421, "Host", "this path is guarded, and not served under this host name"));
         }
-        if let Some(route) =
-            step.as_ref().map(|step| &step.route).filter(|route| mode_of(policies, route) == Mode::Enforce)
-        {
+        if let Some(route) = step.as_ref().map(|step| &step.route).filter(|route| enforced(route)) {
             let read = route.preset.session.as_ref();
             head::guardable(headers, read.map_or(&[], |read| read.credentials.as_slice()))?;
         }

@@ -19,6 +19,7 @@ mod look;
 mod pool;
 mod respond;
 pub mod route;
+pub mod routes;
 pub mod serve;
 mod socket;
 mod state;
@@ -43,7 +44,7 @@ use crate::detect::{Nets, Tables};
 use crate::sessions::Sessions;
 
 use exchange::Exchange;
-use route::Routes;
+use routes::Routes;
 use state::Context;
 
 /// Longest body of a guarded request, unless the configuration says otherwise.

@@ -19,7 +19,7 @@ use super::pointer::{Places, Pointer};
 
 pub use built_in::{built_in, fixtures, text, texts};
 pub use lines::{Amount, Basis, Case, Items, Lines, Prices};
-pub use request::Recognised;
+pub use request::{Recognised, first_of};
 
 /// The step of a checkout that a request is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]

@@ -76,7 +76,12 @@ impl Preset {
 }
 
 /// The first of these parameters that a query holds.
-fn first_of<'n>(names: &'n [String], query: &str) -> Option<&'n str> {
+/// The first of these names that is a parameter of the query.
+#[must_use]
+pub fn first_of<'n>(names: &'n [String], query: &str) -> Option<&'n str> {
+    if names.is_empty() || query.is_empty() {
+        return None;
+    }
     let held: Vec<_> = query.split(['&', ';']).flat_map(parameter).collect();
     names.iter().find(|name| held.contains(name)).map(String::as_str)
 }
