@@ -1,5 +1,6 @@
 //! A commit whose body was read: tokens → facts → clearance → one sending.
 
+use std::borrow::Cow;
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -29,6 +30,7 @@ use super::exchange::{Errand, UnderWay};
 use super::execution::Execution;
 use super::forward::{outgoing, without_hops};
 use super::guard::Guarded;
+use super::route::Step;
 use super::state::{Context, Decided};
 use super::tokens::{Tokens, repeated};
 
@@ -36,7 +38,14 @@ use super::tokens::{Tokens, repeated};
 #[derive(Clone, Copy)]
 struct Offered<'b> {
     sent: &'b [u8],
-    document: &'b Result<Value<'b>, Refusal>,
+    plain: &'b Result<Cow<'b, [u8]>, Refusal>,
+    /// What was read already.
+    document: Option<&'b Result<Value<'b>, Refusal>>,
+}
+
+/// The document of a plain body.
+fn read<'b>(step: &Step, plain: &'b Result<Cow<'_, [u8]>, Refusal>) -> Result<Value<'b>, Refusal> {
+    plain.as_ref().map_err(Clone::clone).and_then(|plain| document(&step.route.preset, step.media, plain))
 }
 
 /// What became of the tokens that were presented.
@@ -59,11 +68,11 @@ impl Gateway {
     ) -> pingora::Result<bool> {
         let sent = body.clone();
         let plain = plain(guarded.step.media, &sent, self.settings.body_max);
-        let document = match &plain {
-            Ok(plain) => document(&guarded.step.route.preset, guarded.step.media, plain),
-            Err(refusal) => Err(refusal.clone()),
-        };
-        let presented = match tokens(&guarded.step.route, in_header, document.as_ref().ok()) {
+        // A token that is refused by itself is refused unread: a flood of them costs no parsing.
+        let may_hold_tokens = !guarded.step.route.preset.token_pointers.is_empty();
+        let document = may_hold_tokens.then(|| read(&guarded.step, &plain));
+        let in_body = document.as_ref().and_then(|document| document.as_ref().ok());
+        let presented = match tokens(&guarded.step.route, in_header, in_body) {
             Ok(Some(presented)) => presented,
             Ok(None) => return self.tokenless(session, ctx, guarded, Some(body)).await,
             Err(refusal) if guarded.enforced() => return self.refuse(session, ctx, &refusal, guarded.dialect()).await,
@@ -85,7 +94,7 @@ impl Gateway {
         }
         // The request's one instant: read once, when the request is complete and its turn has come.
         guarded.call.now = self.authority.clock.now();
-        let offered = Offered { sent: &sent, document: &document };
+        let offered = Offered { sent: &sent, plain: &plain, document: document.as_ref() };
         // Judged as it goes on: what `Connection` takes away names no session either.
         let stripped = by_session.then(|| without_hops(session.req_header()));
         let head = stripped.as_ref().unwrap_or_else(|| session.req_header());
@@ -203,7 +212,15 @@ impl Gateway {
             let message = "leave this parameter out of a purchase: its outcome could not be read";
             return Err(Judged::Malformed(Refusal::malformed(400, name, message)));
         }
-        let document = offered.document.as_ref().map_err(|refusal| Judged::Malformed(refusal.clone()))?;
+        let own;
+        let document = match offered.document {
+            Some(document) => document,
+            None => {
+                own = read(&guarded.step, offered.plain);
+                &own
+            }
+        };
+        let document = document.as_ref().map_err(|refusal| Judged::Malformed(refusal.clone()))?;
         if let Some(name) = preset.says_twice(query, document) {
             return Err(Judged::Malformed(Refusal::malformed(400, name, "say this in the form alone")));
         }

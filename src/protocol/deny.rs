@@ -130,15 +130,16 @@ impl Refusal {
     /// The body in this dialect.
     #[must_use]
     pub fn body(&self, dialect: Dialect, trace: TraceId) -> Vec<u8> {
-        let ours = self.published(trace);
-        let value = match dialect {
-            Dialect::Permyx => ours,
-            Dialect::Acp => self.acp(trace),
-            Dialect::Ucp => self.ucp(ours),
-            Dialect::Graphql => self.graphql(ours),
-            Dialect::Problem => self.problem(ours),
+        let written = match dialect {
+            // A flood of refusals is one of these.
+            Dialect::Permyx => serde_json::to_vec(&self.shape(trace)),
+            Dialect::Acp => serde_json::to_vec(&self.acp(trace)),
+            Dialect::Ucp => serde_json::to_vec(&self.ucp(self.published(trace))),
+            Dialect::Graphql => serde_json::to_vec(&self.graphql(self.published(trace))),
+            Dialect::Problem => serde_json::to_vec(&self.problem(self.published(trace))),
         };
-        let mut body = value.to_string().into_bytes();
+        // INVARIANT: texts and numbers have a JSON form.
+        let mut body = written.unwrap_or_default();
         body.push(b'\n');
         body
     }
@@ -146,12 +147,16 @@ impl Refusal {
     /// The published shape of `/validate`, with our additive members.
     #[must_use]
     pub fn published(&self, trace: TraceId) -> Value {
-        let shape = Published {
+        serde_json::to_value(self.shape(trace)).unwrap_or_default()
+    }
+
+    fn shape(&self, trace: TraceId) -> Published<'_> {
+        Published {
             allowed: false,
             decision: "denied",
             diff: &self.diff,
             docs: self.docs(),
-            error: json!({ "code": self.code.as_str(), "message": self.sentence() }),
+            error: Told { code: self.code.as_str(), message: self.sentence() },
             limit: self.limit.as_deref(),
             member: self.member.as_deref(),
             next: self.code.next_step(),
@@ -163,8 +168,7 @@ impl Refusal {
             token_consumed: false,
             token_state: self.token_state,
             trace_id: trace,
-        };
-        serde_json::to_value(shape).unwrap_or_default()
+        }
     }
 
     /// UCP protocol errors carry `code` and `content`, business errors `messages`: both are given.
@@ -222,6 +226,13 @@ impl Refusal {
 }
 
 #[derive(Serialize)]
+struct Told<'a> {
+    code: &'static str,
+    message: &'a str,
+}
+
+/// Alphabetical, as it is written.
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Published<'a> {
     allowed: bool,
@@ -229,7 +240,7 @@ struct Published<'a> {
     #[serde(skip_serializing_if = "<[Diff]>::is_empty")]
     diff: &'a [Diff],
     docs: String,
-    error: Value,
+    error: Told<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
