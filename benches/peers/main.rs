@@ -70,6 +70,9 @@ struct Args {
     /// Requests a second; without it as many as the proxy takes
     #[arg(long)]
     rate: Option<f64>,
+    /// The gateway to measure, instead of the one that was built with this bench
+    #[arg(long)]
+    program: Option<PathBuf>,
     /// Also write the table into this file
     #[arg(long)]
     out: Option<PathBuf>,
@@ -121,8 +124,12 @@ fn main() {
         }
     }
     let offered = args.rate.map_or("as many as it takes".to_owned(), |rate| format!("{rate} requests/s"));
+    let program = match &args.program {
+        Some(program) => format!("`{}`", program.display()),
+        None => "a plain release build".to_owned(),
+    };
     let table = format!(
-        "{} requests × {} rounds over {} connections, {offered}; medians\n\n{}",
+        "{program}; {} requests × {} rounds over {} connections, {offered}; medians\n\n{}",
         args.requests,
         args.rounds,
         args.connections,
@@ -172,7 +179,15 @@ fn stay_on_the_second_processor() {
 fn measure(args: &Args, job: Job, peer: Peer, keys: &Keys, counter: Option<&Counter>) -> Measured {
     let (mut load, redis) = (Load::start(), (job == Job::Shared).then(Redis::start));
     let (level, merchant) = (job.level(), load.merchant());
-    let setting = Setting { level, merchant, keys, redis: redis.as_ref(), stores: args.stores, via: &args.via };
+    let setting = Setting {
+        level,
+        merchant,
+        keys,
+        redis: redis.as_ref(),
+        stores: args.stores,
+        via: &args.via,
+        program: args.program.as_deref(),
+    };
     let mut proxy = Proxy::start(peer, &setting);
     let offer = Offer { connections: args.connections, rate: args.rate, spins: job.lets_the_load_side_spin() };
     let requests = Requests::of(job, args.requests, args.body, &keys.signing);

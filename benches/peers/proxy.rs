@@ -88,6 +88,8 @@ pub struct Setting<'s> {
     pub stores: usize,
     /// What our own proxies are started by way of.
     pub via: &'s [String],
+    /// The gateway, where it is not the one that was built with this bench.
+    pub program: Option<&'s Path>,
 }
 
 /// One proxy under load. It ends with the value.
@@ -100,7 +102,8 @@ pub struct Proxy {
 impl Proxy {
     pub fn start(peer: Peer, setting: &Setting<'_>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let program = peer.program().expect("only what is installed is measured");
+        let program = setting.program.filter(|_| peer == Peer::Gateway).map(Path::to_path_buf);
+        let program = program.or_else(|| peer.program()).expect("only what is installed is measured");
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", "0"]);
         command.args(setting.via.iter().filter(|_| !peer.is_rival())).arg(&program);

@@ -39,14 +39,14 @@ fn real(program: &str) -> PathBuf {
 
 #[test]
 fn a_complete_machine_is_left_alone() {
-    let machine = Machine::with(&["gcc", "g++", "make", "cmake", "curl", "redis-server"]);
+    let machine = Machine::with(&["gcc", "g++", "make", "cmake", "curl", "valgrind", "redis-server"]);
     let done = machine.setup();
     assert!(done.status.success() && done.stdout.is_empty() && done.stderr.is_empty(), "{done:?}");
 }
 
 #[test]
 fn root_installs_what_is_missing() {
-    let machine = Machine::with(&["gcc", "g++", "make", "curl"]);
+    let machine = Machine::with(&["gcc", "g++", "make", "curl", "valgrind"]);
     machine.does("id", "echo 0").does("apt-get", "echo called apt-get $*");
     let done = machine.setup();
     let said = String::from_utf8(done.stdout).unwrap();
@@ -56,7 +56,7 @@ fn root_installs_what_is_missing() {
 
 #[test]
 fn others_go_through_sudo() {
-    let machine = Machine::with(&["gcc", "g++", "make", "curl", "redis-server"]);
+    let machine = Machine::with(&["gcc", "g++", "make", "curl", "valgrind", "redis-server"]);
     machine.does("id", "echo 1000").does("sudo", "echo called sudo $*");
     let said = String::from_utf8(machine.setup().stdout).unwrap();
     assert!(said.contains("called sudo apt-get install -y --no-install-recommends cmake\n"), "{said}");
@@ -64,7 +64,7 @@ fn others_go_through_sudo() {
 
 #[test]
 fn without_rights_it_prints_the_line_to_run_and_stops() {
-    let machine = Machine::with(&["gcc", "make", "curl", "redis-server"]);
+    let machine = Machine::with(&["gcc", "make", "curl", "valgrind", "redis-server"]);
     machine.does("id", "echo 1000");
     let done = machine.setup();
     let said = String::from_utf8(done.stderr).unwrap();
