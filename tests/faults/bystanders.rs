@@ -71,7 +71,7 @@ impl Trial<'_> {
     pub fn compare(&self, calm: &Seen, fault: &Seen) -> String {
         let [before, during] = [calm, fault].map(|seen| percentile(&seen.times, 0.99));
         self.expect(calm.harmed + fault.harmed == 0, || format!("{} bystanders were harmed", fault.harmed));
-        self.expect(during <= before + self.size.bystander, || {
+        self.expect_in_time(during <= before + self.size.bystander, || {
             format!("bystanders' p99 is {} in the fault and {} without", ms(during), ms(before))
         });
         format!("bystanders' p99 {} (without {})", ms(during), ms(before))

@@ -143,7 +143,7 @@ fn of_class_strict(disked: &Disked, size: Size, plant: Plant) -> Row {
         trial.expect(passed && took < AT_ONCE, || format!("what nothing guards: {passed} after {}", ms(took)));
     });
     let most = percentile(&trial.times(UNAVAILABLE), 1.0);
-    trial.expect(most <= STRICT + size.margin, || format!("refused after {}", ms(most)));
+    trial.expect_in_time(most <= STRICT + size.margin, || format!("refused after {}", ms(most)));
     disked.disk.heal();
     trial.show_all(&tokens, "");
     fails_for_good(&trial, disked);

@@ -70,7 +70,7 @@ impl Trial<'_> {
             wait_for("a gateway to sell again", || sells(&mut client.borrow_mut(), gateway));
         }
         let took = started.elapsed();
-        self.expect(took <= within + self.size.margin, || format!("recovered after {}", ms(took)));
+        self.expect_in_time(took <= within + self.size.margin, || format!("recovered after {}", ms(took)));
         took
     }
 
@@ -79,7 +79,7 @@ impl Trial<'_> {
         let times = self.times(UNAVAILABLE);
         let [p99, most] = [0.99, 1.0].map(|share| percentile(&times, share));
         self.expect(!times.is_empty(), || "nothing was refused".to_owned());
-        self.expect(most <= limit + self.size.margin, || format!("refused after {}", ms(most)));
+        self.expect_in_time(most <= limit + self.size.margin, || format!("refused after {}", ms(most)));
         format!("{} refused, p99 {}, at most {}", times.len(), ms(p99), ms(most))
     }
 }
@@ -124,7 +124,9 @@ pub fn refused(stands: &Stands, size: Size, plant: Plant) -> Row {
     let at_first = trial.operations();
     let ((), fault) = trial.beside(|| trial.show_all(&tokens, UNAVAILABLE));
     let known = percentile(&trial.times_after(at_first, UNAVAILABLE), 0.99);
-    trial.expect(known <= KNOWN_DOWN + size.margin, || format!("known to be down, and refused after {}", ms(known)));
+    trial.expect_in_time(known <= KNOWN_DOWN + size.margin, || {
+        format!("known to be down, and refused after {}", ms(known))
+    });
     let told = trial.in_time(DEADLINE);
     trial.heal_all();
     let back = trial.recover(RECOVERY);

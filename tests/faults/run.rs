@@ -8,6 +8,9 @@ use crate::redis::{say, works};
 use crate::size::{Size, chosen};
 use crate::table::{Outcome, Row, keep, render};
 
+/// How often a bound on time is tried.
+const TRIES: usize = 3;
+
 #[test]
 fn the_fault_matrix_holds() {
     raise_descriptors();
@@ -76,8 +79,19 @@ fn not_missed(cell: &Cell, stands: &Stands, size: Size) -> Option<String> {
     }
 }
 
-/// A cell that panics is a violation; the others still run.
+/// Runs a cell, and once or twice more while it does everything that it has to and misses a bound on time.
 fn run_one(cell: &Cell, stands: &Stands, size: Size) -> Row {
+    let mut row = run_once(cell, stands, size);
+    for _ in 1..TRIES {
+        if row.is_merely_late() {
+            row = run_once(cell, stands, size);
+        }
+    }
+    row
+}
+
+/// A cell that panics is a violation; the others still run.
+fn run_once(cell: &Cell, stands: &Stands, size: Size) -> Row {
     let started = Instant::now();
     let row = std::panic::catch_unwind(AssertUnwindSafe(|| (cell.run)(stands, size, Plant::Fault)));
     let row = row.unwrap_or_else(|why| {

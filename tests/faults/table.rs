@@ -8,6 +8,9 @@ const BEGIN: &str = "<!-- table: written by `make faults` -->\n";
 const HEAD: &str = "| cell | what | operations | measured | violations |\n| ---: | --- | ---: | --- | ---: |\n";
 const END: &str = "<!-- end of table -->\n";
 
+/// How a violation of a bound on time begins.
+pub const LATE: &str = "late: ";
+
 /// What came of one cell of the matrix.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -44,6 +47,12 @@ impl Row {
         let measured = format!("{}; {}", self.measured, other.measured);
         let operations = self.operations + other.operations;
         Self { operations, measured, outcome: Outcome::Ran(violations), ..self }
+    }
+
+    /// True when it did everything that it has to, but not in time.
+    pub fn is_merely_late(&self) -> bool {
+        let violations = self.violations();
+        !violations.is_empty() && violations.iter().all(|violation| violation.starts_with(LATE))
     }
 
     pub fn violations(&self) -> &[String] {
@@ -99,6 +108,17 @@ fn a_new_row_takes_the_place_of_the_old() {
     let twice = kept(&once, std::slice::from_ref(&second));
     assert!(twice.contains(&second.line()) && !twice.contains(&first.line()));
     assert_eq!(once.lines().count(), twice.lines().count());
+}
+
+#[test]
+fn what_is_late_and_wrong_is_not_merely_late() {
+    let row = |violations: &[&str]| {
+        let violations = violations.iter().map(ToString::to_string).collect();
+        Row { cell: 4, what: "w", operations: 7, measured: String::new(), outcome: Outcome::Ran(violations) }
+    };
+    assert!(row(&["late: a", "late: b"]).is_merely_late());
+    assert!(!row(&["late: a", "sold twice"]).is_merely_late());
+    assert!(!row(&[]).is_merely_late());
 }
 
 #[test]

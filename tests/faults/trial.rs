@@ -12,7 +12,7 @@ use crate::size::Size;
 use crate::stand::{Marks, SHOP, Stand};
 use crate::support::gateway::{MUG, Purchase};
 use crate::support::http::{Answer, Connection, request};
-use crate::table::{Outcome, Row};
+use crate::table::{LATE, Outcome, Row};
 
 /// An issuer's clock may be this far ahead and a little more. The freshest token that there can be
 /// is the hardest for a quarantine, and the soonest that it lets through.
@@ -89,6 +89,12 @@ impl<'s> Trial<'s> {
         if !is_so {
             self.wrong.lock().unwrap().push(else_say());
         }
+    }
+
+    /// The same of a bound on time. A machine with other work exceeds one now and then, a fault of ours
+    /// each time: where nothing else is wrong, the cell is run again.
+    pub fn expect_in_time(&self, is_so: bool, else_say: impl FnOnce() -> String) {
+        self.expect(is_so, || format!("{LATE}{}", else_say()));
     }
 
     /// The caller's view of an operation that it carried out itself.

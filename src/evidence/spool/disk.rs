@@ -68,6 +68,14 @@ impl Spool {
         })
     }
 
+    /// True while it is open, everything in it is on the disk, and no count is due.
+    fn rests(&self) -> bool {
+        let state = self.state.lock();
+        let quiet = state.phase == Phase::Open && !state.unsynced && state.batch.bytes() == 0;
+        drop(state);
+        quiet && !self.has_folded_due()
+    }
+
     /// Brings full segments to the disk, and the newest with its name.
     fn reach(&self, sealed: &[Arc<File>], newest: &File) -> io::Result<()> {
         sealed.iter().try_for_each(|file| file.sync_data())?;
@@ -106,11 +114,16 @@ pub async fn sync_loop(spool: Arc<Spool>) {
             _ = tick.tick() => {}
             () = spool.disk.wanted.notified() => {}
         }
+        let measures = round.is_multiple_of(MEASURE_EVERY);
+        if !measures && spool.rests() {
+            // An idle process wakes no other thread a hundred times a second.
+            continue;
+        }
         let spool_ = Arc::clone(&spool);
         let synced = tokio::task::spawn_blocking(move || {
             spool_.tell_folded_when_due();
             spool_.sync()?;
-            if round.is_multiple_of(MEASURE_EVERY) { spool_.measure() } else { Ok(()) }
+            if measures { spool_.measure() } else { Ok(()) }
         });
         match synced.await {
             Ok(Ok(())) => {}

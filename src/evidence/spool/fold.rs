@@ -235,10 +235,13 @@ impl Spool {
 
     /// Writes what was counted, once its second is over.
     pub(super) fn tell_folded_when_due(&self) {
-        let due = self.folds.lock().due(self.clock.now());
-        if due {
+        if self.has_folded_due() {
             self.tell_folded();
         }
+    }
+
+    pub(super) fn has_folded_due(&self) -> bool {
+        self.folds.lock().due(self.clock.now())
     }
 
     pub(super) fn tell_folded(&self) {

@@ -23,6 +23,8 @@ use super::vet::{Server, Unsafe, vet};
 
 /// Most bytes that a server may send without completing one answer.
 const UNFINISHED_MAX: usize = 4 << 20;
+/// As many bytes wait for no more commands.
+const TOGETHER: usize = 64 * 1024;
 /// Commands that may wait in one connection. Beyond it a caller waits, within its deadline.
 const WAITING_MAX: usize = 4096;
 
@@ -110,7 +112,10 @@ impl Wire {
         let unfinished = Arc::new(AtomicUsize::new(0));
         let bounded = Bounded { stream, unfinished: unfinished.clone(), waited: false };
         // Deadlines are ours: they cover the wait for a place in the pipeline too.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None).set_pipeline_buffer_size(WAITING_MAX);
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(WAITING_MAX)
+            .set_write_backpressure_boundary(TOGETHER);
         let opened = MultiplexedConnection::new_with_config(login, bounded, config).await;
         let (connection, driver) = opened.map_err(|error| Trouble::from(&error))?;
         Ok(Self { connection, unfinished, driver: tokio::spawn(driver) })
@@ -229,13 +234,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Bounded<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Bounded<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if !std::mem::replace(&mut self.waited, true) {
+        if buf.len() < TOGETHER && !std::mem::replace(&mut self.waited, true) {
             // To the end of the queue: by then they have added their commands.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, buf));
-        self.waited = false;
+        // What is left of it goes at once.
+        self.waited = written.as_ref().is_ok_and(|written| *written < buf.len());
         Poll::Ready(written)
     }
 

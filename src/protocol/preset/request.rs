@@ -76,10 +76,9 @@ impl Preset {
 }
 
 /// The first of these parameters that a query holds.
-/// The first of these names that is a parameter of the query.
 #[must_use]
 pub fn first_of<'n>(names: &'n [String], query: &str) -> Option<&'n str> {
-    if names.is_empty() || query.is_empty() {
+    if names.is_empty() {
         return None;
     }
     let held: Vec<_> = query.split(['&', ';']).flat_map(parameter).collect();

@@ -110,6 +110,38 @@ async fn contract_bench(server: &Server, lease_ms: u64) -> contract::Bench<Redis
     bench
 }
 
+/// What the server counts of how often it read from its clients.
+fn reads(server: &Server) -> u64 {
+    let stats: String = redis::cmd("INFO").arg("stats").query(&mut server.client()).unwrap();
+    let reads = stats.lines().find_map(|line| line.strip_prefix("total_reads_processed:")).unwrap();
+    reads.trim().parse().unwrap()
+}
+
+/// On one worker thread, as in a gateway: there a driver that is woken runs before the next request.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn commands_of_one_turn_leave_together() {
+    const COUNT: u64 = 400;
+    let server = seasoned();
+    let bench = Arc::new(Bench::open(options(server.port)));
+    bench.usable().await;
+    let before = reads(&server);
+    let all = tokio::spawn({
+        let bench = bench.clone();
+        async move {
+            let one = |_| {
+                let bench = bench.clone();
+                tokio::spawn(async move { bench.first(&bench.claim()).await })
+            };
+            (0..COUNT).map(one).collect::<Vec<_>>()
+        }
+    });
+    for reserved in all.await.unwrap() {
+        let _reservation = reserved.await.unwrap();
+    }
+    let reads = reads(&server) - before;
+    assert!(reads < COUNT / 4, "{COUNT} commands were read in {reads} pieces");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keeps_the_ledger_contract() {
     let server = seasoned();
