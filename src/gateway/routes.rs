@@ -119,8 +119,8 @@ impl Host {
             false => Cow::Borrowed(path),
         };
         let spelled_otherwise = |prefix: &str| {
-            let spellings = self.spellings.get(prefix).into_iter().flatten();
-            spellings.into_iter().any(|spelling| path.get(..prefix.len()) != Some(spelling))
+            let mut spellings = self.spellings.get(prefix).into_iter().flatten();
+            spellings.any(|spelling| path.get(..prefix.len()) != Some(spelling))
         };
         beginnings(&small, self.longest).any(spelled_otherwise)
     }
@@ -134,11 +134,9 @@ impl Host {
 
 /// What a path begins with, cut where a segment ends, the longest first.
 fn beginnings(path: &str, longest: usize) -> impl Iterator<Item = &str> {
-    let ends = path.bytes().enumerate().take(longest + 1).filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
-    let ends = std::iter::once(path.len())
-        .filter(move |end| *end <= longest)
-        .chain(ends.collect::<Vec<_>>().into_iter().rev());
-    ends.filter_map(|end| path.get(..end))
+    let whole = Some(path.len()).filter(|end| *end <= longest);
+    let slashes = path.bytes().enumerate().take(longest + 1).rev().filter(|(_, byte)| *byte == b'/');
+    whole.into_iter().chain(slashes.map(|(at, _)| at)).filter_map(|end| path.get(..end))
 }
 
 #[cfg(test)]
