@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod decide;
 pub mod detect;
+pub mod draining;
 pub mod durable;
 pub mod evidence;
 pub mod fixtures;

@@ -189,14 +189,10 @@ impl PolicyBook {
     }
 
     fn count(&self, taken: bool) {
-        let result = if taken { "taken" } else { "rejected" };
-        self.metrics.reloads.with_label_values(&["policy", result]).inc();
-        self.metrics.reload_ok.with_label_values(&["policy"]).set(i64::from(taken));
+        self.metrics.reloaded("policy", taken, self.clock.now());
         if !taken {
             return;
         }
-        #[expect(clippy::cast_precision_loss, reason = "seconds are exact in a double for millions of years")]
-        self.metrics.reload_at.with_label_values(&["policy"]).set(self.clock.now().seconds() as f64);
         self.metrics.policy_info.reset();
         for policy in self.snapshot().iter() {
             let hash: String = policy.hash().hex().chars().take(8).collect();

@@ -11,19 +11,26 @@ use crate::authority::policies::PolicyBook;
 use crate::catalog::Catalog;
 use crate::clock::Clock;
 use crate::config::Config;
+#[cfg(feature = "tls")]
+use crate::config::TlsFiles;
+use crate::draining::Draining;
 use crate::evidence::{Spool, SpoolOptions, Unsettled, sync_loop, unsettled};
 use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
+#[cfg(feature = "tls")]
+use crate::net::tls::Certificate;
 use crate::ops::Ops;
 use crate::reload::{self, Reloaded};
 use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
+use super::handover::Listeners;
 use super::ledger::{self, Opened};
-use super::listen::{BootError, listen};
+use super::listen::BootError;
 use super::revocations::kill_switch;
-use super::run::{Address, Tasks, until};
+use super::run::Address;
+use super::stop::Tasks;
 
 /// Largest segment of a spool.
 const SEGMENT: u64 = 16 << 20;
@@ -37,6 +44,8 @@ pub(super) struct Base {
     pub(super) catalog: Arc<Catalog>,
     pub(super) revocations: Arc<KillSwitch>,
     pub(super) tasks: Tasks,
+    pub(super) listeners: Listeners,
+    pub(super) draining: Draining,
     /// What an earlier life of this process reserved and did not settle.
     left: Vec<Unsettled>,
 }
@@ -65,7 +74,9 @@ impl Base {
         let (policies, catalog) = (Arc::new(policies), Arc::new(catalog));
         let mut tasks = Tasks::new();
         let revocations = kill_switch(config, &clock, &metrics, &evidence, &mut tasks)?;
-        let mut base = Self { clock, metrics, evidence, policies, catalog, revocations, tasks, left };
+        let (listeners, draining) = (Listeners::inherited(), Draining::default());
+        let mut base =
+            Self { clock, metrics, evidence, policies, catalog, revocations, tasks, listeners, draining, left };
         base.accompany(config);
         Ok(base)
     }
@@ -115,15 +126,41 @@ impl Base {
         authority: &Arc<Authority>,
         burns: bool,
     ) -> Result<(Ops, Address), BootError> {
-        let listener = listen("metrics and health", "--ops-listen", config.ops_listen).await?;
+        let listener = self.listeners.open("ops", config.ops_listen).await?;
         let address = local(&listener, "ops", config.ops_listen, false);
-        let ops = Ops::new(authority.clone(), burns);
-        let (router, stop) = (ops.clone().router(), self.tasks.stopped());
+        let ops = Ops::new(authority.clone(), burns, self.draining.clone());
+        let router = ops.clone().router();
+        // To the end: who asks whether it still runs is told.
         self.tasks.accompany(async move {
-            let _ = axum::serve(listener, router).with_graceful_shutdown(until(stop)).await;
+            let _ = axum::serve(listener, router).await;
         });
         Ok((ops, address))
     }
+}
+
+/// TLS settings of a listener. Its certificate is followed as it is renewed.
+#[cfg(feature = "tls")]
+pub(super) fn tls(files: &TlsFiles, base: &mut Base) -> Result<Arc<rustls::ServerConfig>, BootError> {
+    let certificate = Certificate::open(&files.certificate, &files.key)?;
+    let config = certificate.server_config(&[b"http/1.1"])?;
+    let mut dirs: Vec<_> = [&files.certificate, &files.key].iter().filter_map(|file| file.parent()).collect();
+    dirs.dedup();
+    for dir in dirs {
+        let (certificate, metrics, clock) = (certificate.clone(), base.metrics.clone(), base.clock.clone());
+        let nudge = hang_up(&mut base.tasks);
+        base.tasks.accompany(reload::watch(dir.to_owned(), nudge, move || match certificate.reload() {
+            Ok(false) => {}
+            Ok(true) => {
+                tracing::info!("certificate renewed");
+                metrics.reloaded("certificate", true, clock.now());
+            }
+            Err(error) => {
+                tracing::error!(%error, "certificate not taken, the one before stays");
+                metrics.reloaded("certificate", false, clock.now());
+            }
+        }));
+    }
+    Ok(config)
 }
 
 /// Whose tokens are taken, and what signs new ones.

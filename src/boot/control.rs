@@ -26,8 +26,9 @@ use crate::token::keys::KeyRing;
 use super::base::{Base, Keys, local};
 use super::lane::Lane;
 use super::ledger::Opened;
-use super::listen::{BootError, listen};
-use super::run::{Address, Running, Tasks, until};
+use super::listen::BootError;
+use super::run::{Address, Running};
+use super::stop::{Tasks, until};
 
 /// How often the counts of allowances are saved.
 const SAVE: Duration = Duration::from_secs(1);
@@ -47,11 +48,13 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
     let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(config, &authority, config.ledger.redis.is_some()).await?;
     let (address, lane) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
-    let Base { tasks, evidence, .. } = base;
+    let Base { tasks, listeners, evidence, .. } = base;
     Ok(Running {
         addresses: vec![address, ops_address],
         ops,
         tasks,
+        listeners,
+        shutdown: config.shutdown,
         evidence,
         lane: Some(lane),
         shipping: None,
@@ -71,7 +74,7 @@ pub(super) async fn start(
     let allowances = Arc::new(Allowances::open(&config.data)?);
     let (lane, kept) = Lane::start(config, base)?;
     let store = kept.store.clone();
-    let listener = listen("API and portal", "--api-listen", config.api.listen).await?;
+    let listener = base.listeners.open("api", config.api.listen).await?;
     let address = local(&listener, "api", config.api.listen, config.api.tls.is_some());
     let (stream, looking) = StreamApi::new(store.clone(), keys.clone(), base.tasks.stopped());
     base.tasks.accompany(looking);
@@ -93,7 +96,7 @@ pub(super) async fn start(
     let router = api::closed(router, api);
     save_allowances(allowances, &mut base.tasks);
     super::reconcile::accompany(config, base, store)?;
-    accept(listener, router, config.api.tls.as_ref(), &mut base.tasks)?;
+    accept(listener, router, config.api.tls.as_ref(), base)?;
     Ok((address, lane))
 }
 
@@ -155,9 +158,10 @@ fn save_allowances(allowances: Arc<Allowances>, tasks: &mut Tasks) {
 }
 
 #[cfg(feature = "tls")]
-fn accept(listener: TcpListener, router: Router, tls: Option<&TlsFiles>, tasks: &mut Tasks) -> Result<(), BootError> {
-    let Some(files) = tls else { return accept_plain(listener, router, tasks) };
-    let config = crate::net::tls::server_config(&files.certificate, &files.key, &[b"http/1.1"])?;
+fn accept(listener: TcpListener, router: Router, tls: Option<&TlsFiles>, base: &mut Base) -> Result<(), BootError> {
+    let Some(files) = tls else { return accept_plain(listener, router, &mut base.tasks) };
+    let config = super::base::tls(files, base)?;
+    let tasks = &mut base.tasks;
     let config = axum_server::tls_rustls::RustlsConfig::from_config(config);
     let listener = listener.into_std().map_err(BootError::Thread)?;
     let server = axum_server::from_tcp_rustls(listener, config).map_err(BootError::Thread)?;
@@ -174,8 +178,8 @@ fn accept(listener: TcpListener, router: Router, tls: Option<&TlsFiles>, tasks: 
 }
 
 #[cfg(not(feature = "tls"))]
-fn accept(listener: TcpListener, router: Router, tls: Option<&TlsFiles>, tasks: &mut Tasks) -> Result<(), BootError> {
-    if tls.is_some() { Err(BootError::NoTls) } else { accept_plain(listener, router, tasks) }
+fn accept(listener: TcpListener, router: Router, tls: Option<&TlsFiles>, base: &mut Base) -> Result<(), BootError> {
+    if tls.is_some() { Err(BootError::NoTls) } else { accept_plain(listener, router, &mut base.tasks) }
 }
 
 fn accept_plain(listener: TcpListener, router: Router, tasks: &mut Tasks) -> Result<(), BootError> {

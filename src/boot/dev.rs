@@ -20,7 +20,8 @@ use super::control::issuing_keys;
 use super::ledger::Opened;
 use super::listen::{BootError, listen};
 use super::roles::start_gateway;
-use super::run::{Running, until};
+use super::run::Running;
+use super::stop::until;
 
 /// The key of the public documents. It opens nothing but a sandbox.
 pub const DEMO_KEY: &str = "permyx_agent_YOUR_KEY";
@@ -51,7 +52,7 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
         }
     };
     prepare(&data)?;
-    let merchant = listen("sandbox merchant", "--merchant-listen", options.merchant_listen).await?;
+    let merchant = listen("merchant", options.merchant_listen).await?;
     let merchant_address = local(&merchant, "merchant", options.merchant_listen, false);
     let config = config(options, &data, &merchant_address.url);
     let mut base = Base::open(&config, "/gateways/dev".to_owned())?;
@@ -69,8 +70,20 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     let (api_address, lane) =
         super::control::start(&config, &authority, &mut base, crate::portal::Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
-    let Base { tasks, evidence, .. } = base;
-    Ok(Running { addresses, ops, tasks, evidence, lane: Some(lane), shipping: None, data, scratch })
+    let Base { tasks, listeners, evidence, .. } = base;
+    let shutdown = config.shutdown;
+    Ok(Running {
+        addresses,
+        ops,
+        tasks,
+        listeners,
+        shutdown,
+        evidence,
+        lane: Some(lane),
+        shipping: None,
+        data,
+        scratch,
+    })
 }
 
 /// Policy, keys and demo keys, where there are none yet.
@@ -130,7 +143,7 @@ fn config(options: &DevOptions, data: &Path, merchant: &str) -> Config {
     let text = format!(
         "data = \".\"\n[gateway]\nname = \"dev\"\nfallback = \"{merchant}\"\n[[gateway.routes]]\nname = \"checkout\"\n\
          path = \"/checkout\"\npreset = \"oneshot-json\"\nstore = \"{STORE}\"\nupstream = \"{merchant}\"\n\
-         [ledger]\nsingle_instance = true\n[policies]\ndir = \"policies\"\n[catalog]\ndir = \"catalog\"\n"
+         [ledger]\nsingle_instance = true\n[shutdown]\ndelay_s = 0\n[policies]\ndir = \"policies\"\n[catalog]\ndir = \"catalog\"\n"
     );
     // INVARIANT: the text above is a good configuration; a test reads it.
     let mut config = Config::parse(&text, data).unwrap_or_else(|_| Config::plain(data));

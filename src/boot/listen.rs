@@ -67,10 +67,13 @@ pub enum BootError {
     Thread(#[source] std::io::Error),
 }
 
-pub(super) async fn listen(
-    what: &'static str,
-    flag: &'static str,
-    address: SocketAddr,
-) -> Result<TcpListener, BootError> {
+pub(super) async fn listen(name: &'static str, address: SocketAddr) -> Result<TcpListener, BootError> {
+    let (what, flag) = match name {
+        "gateway" => ("gateway", "--gateway-listen"),
+        "api" => ("API and portal", "--api-listen"),
+        "merchant" => ("sandbox merchant", "--merchant-listen"),
+        "admin" => ("administration", "--admin-listen"),
+        _ => ("metrics and health", "--ops-listen"),
+    };
     TcpListener::bind(address).await.map_err(|source| BootError::Listen { what, flag, address, source })
 }

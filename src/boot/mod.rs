@@ -5,6 +5,7 @@ mod base;
 mod control;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 mod dev;
+mod handover;
 #[cfg(feature = "control-plane")]
 mod lane;
 mod ledger;
@@ -14,13 +15,16 @@ mod reconcile;
 mod revocations;
 mod roles;
 mod run;
+mod stop;
 
 #[cfg(feature = "control-plane")]
 pub use control::serve;
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
 pub use dev::{DEMO_KEY, DEMO_MERCHANT_KEY, DevOptions, dev};
+pub use handover::{Handover, Invocation};
 pub use listen::BootError;
 pub use revocations::shared_revocations;
 #[cfg(feature = "gateway")]
 pub use roles::gateway;
-pub use run::{Address, Running, StopSignal};
+pub use run::{Address, Running};
+pub use stop::{Ending, StopSignal};

@@ -18,7 +18,7 @@ use crate::revocation::shared::{self, Connect, Pushes};
 use crate::telemetry::metrics::Metrics;
 
 use super::listen::BootError;
-use super::run::Tasks;
+use super::stop::Tasks;
 
 /// Opens the kill switch. A command that comes by the file was written by somebody without a log of
 /// their own, so this process records it.

@@ -39,11 +39,13 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
     let (ops, ops_address) = base.ops(config, &authority, true).await?;
     let address = start_gateway(config, &authority, &mut base).await?;
     let shipping = shipping(config, &base)?;
-    let Base { tasks, evidence, .. } = base;
+    let Base { tasks, listeners, evidence, .. } = base;
     Ok(Running {
         addresses: vec![address, ops_address],
         ops,
         tasks,
+        listeners,
+        shutdown: config.shutdown,
         evidence,
         #[cfg(feature = "control-plane")]
         lane: None,
@@ -129,27 +131,27 @@ pub(super) async fn start_gateway(
         lease: config.ledger.lease,
         tables: config.detect.tables.clone(),
         trusted_proxies: config.gateway.trusted_proxies.clone(),
+        draining: base.draining.clone(),
         ..Settings::default()
     };
     let gateway = Gateway::new(authority.clone(), Routes::new(routes, fallback), settings);
-    let transport = transport(config.gateway.tls.as_ref())?;
-    let listener = super::listen::listen("gateway", "--gateway-listen", config.gateway.listen).await?;
+    let transport = transport(config.gateway.tls.as_ref(), base)?;
+    let listener = base.listeners.open("gateway", config.gateway.listen).await?;
     let address = super::base::local(&listener, "gateway", config.gateway.listen, config.gateway.tls.is_some());
-    let (connections, stop) = (config.gateway.connections_max, base.tasks.stopped());
-    base.tasks.serve(serve::serve(gateway, listener, transport, connections, stop));
+    let (connections, told) = (config.gateway.connections_max, base.tasks.told());
+    base.tasks.serve(serve::serve(gateway, listener, transport, connections, told.stop, told.cut));
     Ok(address)
 }
 
 #[cfg(all(feature = "gateway", feature = "tls"))]
-fn transport(files: Option<&TlsFiles>) -> Result<crate::gateway::serve::Transport, BootError> {
+fn transport(files: Option<&TlsFiles>, base: &mut Base) -> Result<crate::gateway::serve::Transport, BootError> {
     use crate::gateway::serve::Transport;
     let Some(files) = files else { return Ok(Transport::Plain) };
-    let config = crate::net::tls::server_config(&files.certificate, &files.key, &[b"http/1.1"])?;
-    Ok(Transport::Tls(config))
+    Ok(Transport::Tls(super::base::tls(files, base)?))
 }
 
 #[cfg(all(feature = "gateway", not(feature = "tls")))]
-fn transport(files: Option<&TlsFiles>) -> Result<crate::gateway::serve::Transport, BootError> {
+fn transport(files: Option<&TlsFiles>, _base: &mut Base) -> Result<crate::gateway::serve::Transport, BootError> {
     if files.is_some() { Err(BootError::NoTls) } else { Ok(crate::gateway::serve::Transport::Plain) }
 }
 

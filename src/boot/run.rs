@@ -1,19 +1,19 @@
 //! A running process: its addresses, its tasks, and its end.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinHandle;
 
+use crate::config::Shutdown;
 use crate::evidence::Spool;
 use crate::ops::Ops;
 
-/// Time for listeners to finish what is under way.
-const GRACE: Duration = Duration::from_secs(15);
+use super::handover::{Handover, Invocation, Listeners};
+use super::stop::{Ending, Pace, StopSignal, Tasks};
+
 /// While it is not ready, what is missing is told this often.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Time for the ledger to take what it did not take before.
@@ -40,6 +40,8 @@ pub struct Running {
     pub addresses: Vec<Address>,
     pub(super) ops: Ops,
     pub(super) tasks: Tasks,
+    pub(super) listeners: Listeners,
+    pub(super) shutdown: Shutdown,
     pub(super) evidence: Arc<Spool>,
     /// Fills and seals the evidence store, in a process that has one.
     #[cfg(feature = "control-plane")]
@@ -65,11 +67,47 @@ impl Running {
         }
     }
 
-    /// Stops in order: not ready, no new requests, what is under way, the last record.
-    pub async fn stop(mut self) {
-        tracing::info!("stopping");
-        self.ops.drain();
-        self.tasks.stop().await;
+    /// Stops in order: not ready, no new requests, what is under way, the last record. A second signal hurries.
+    pub async fn stop(mut self, ending: Ending, signals: &mut StopSignal) {
+        self.wind_down(ending, signals).await;
+        drop(std::mem::take(&mut self.listeners));
+        self.finish().await;
+    }
+
+    /// Stops as well, but for the listeners: they are for the program that is to come.
+    pub async fn make_way(mut self, next: Invocation, signals: &mut StopSignal) -> Option<Handover> {
+        let hurried = self.wind_down(Ending::Upgrade, signals).await;
+        let listeners = std::mem::take(&mut self.listeners);
+        self.finish().await;
+        // Who signals again wants it to end, not to begin anew.
+        (!hurried).then(|| Handover::new(next, listeners))
+    }
+
+    /// True where a second signal came.
+    async fn wind_down(&mut self, ending: Ending, signals: &mut StopSignal) -> bool {
+        tracing::info!(?ending, "stopping");
+        self.ops.draining().begin();
+        let mut pace = Pace::of(self.shutdown, ending);
+        let mut hurried = false;
+        tokio::select! {
+            () = tokio::time::sleep(pace.delay) => {}
+            _ = signals.received() => hurried = true,
+        }
+        if hurried {
+            pace = pace.hurried(self.shutdown);
+        }
+        if ending != Ending::Upgrade || hurried {
+            drop(std::mem::take(&mut self.listeners));
+        }
+        tokio::select! {
+            () = self.tasks.stop(pace) => return hurried,
+            _ = signals.received() => {}
+        }
+        self.tasks.stop(pace.hurried(self.shutdown)).await;
+        true
+    }
+
+    async fn finish(self) {
         self.ops.settle_rest(SETTLE).await;
         if let Err(error) = self.evidence.close() {
             tracing::error!(%error, "spool not closed");
@@ -103,67 +141,5 @@ impl Shipping {
     async fn stop(self) {
         self.stop.send_replace(true);
         let _ = self.task.await;
-    }
-}
-
-/// Tasks that serve until they are told to stop, and tasks that only accompany them.
-pub(super) struct Tasks {
-    stop: watch::Sender<bool>,
-    serving: JoinSet<()>,
-    accompanying: JoinSet<()>,
-}
-
-impl Tasks {
-    pub(super) fn new() -> Self {
-        Self { stop: watch::channel(false).0, serving: JoinSet::new(), accompanying: JoinSet::new() }
-    }
-
-    pub(super) fn stopped(&self) -> watch::Receiver<bool> {
-        self.stop.subscribe()
-    }
-
-    /// A task that ends by itself once it is told to stop.
-    pub(super) fn serve(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.serving.spawn(task);
-    }
-
-    /// A task that is cut off at the end.
-    pub(super) fn accompany(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        self.accompanying.spawn(task);
-    }
-
-    async fn stop(&mut self) {
-        self.stop.send_replace(true);
-        let serving = &mut self.serving;
-        let ended = tokio::time::timeout(GRACE, async { while serving.join_next().await.is_some() {} }).await;
-        if ended.is_err() {
-            tracing::warn!("requests were still under way and are cut off");
-        }
-        self.accompanying.shutdown().await;
-    }
-}
-
-/// Resolves when `stop` turns true.
-pub(super) async fn until(mut stop: watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-/// SIGTERM and SIGINT. Listened for before anything is served, so that neither ever kills the
-/// process in the middle of something.
-pub struct StopSignal {
-    term: Signal,
-    int: Signal,
-}
-
-impl StopSignal {
-    pub fn listen() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
-    }
-
-    pub async fn received(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
     }
 }

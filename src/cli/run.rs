@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
 use crate::authority::policies::{NotTaken, Policies};
-use crate::boot::{self, BootError, Running, StopSignal};
+use crate::boot::{self, BootError, Ending, Handover, Invocation, Running, StopSignal};
 use crate::config::Config;
 use crate::reload::{Files, ReadError, read_dir};
 use crate::telemetry::logging;
@@ -28,6 +29,9 @@ pub struct Listeners {
     /// Print one JSON line with all addresses when ready
     #[arg(long)]
     ready_json: bool,
+    /// Seconds of not being ready and still accepting, once told to stop
+    #[arg(long, value_name = "SECONDS", env = "PERMYX_SHUTDOWN_DELAY_S", value_parser = clap::value_parser!(u64).range(0..=300))]
+    shutdown_delay: Option<u64>,
 }
 
 #[derive(Args)]
@@ -53,6 +57,9 @@ impl ServeArgs {
         if let Some(data) = &self.data {
             config.data.clone_from(data);
         }
+        if let Some(seconds) = listeners.shutdown_delay {
+            config.shutdown.delay = Duration::from_secs(seconds);
+        }
         Ok(config)
     }
 }
@@ -61,14 +68,14 @@ impl ServeArgs {
 pub fn gateway(args: &ServeArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let config = args.load()?;
     logging::init(&config.log.filter, config.log.format);
-    run(async { boot::gateway(&config).await }, args.listeners.ready_json, "", out)
+    run(async { boot::gateway(&config).await }, args.listeners.ready_json, Some(&args.config), "", out)
 }
 
 #[cfg(feature = "control-plane")]
 pub fn serve(args: &ServeArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let config = args.load()?;
     logging::init(&config.log.filter, config.log.format);
-    run(async { boot::serve(&config).await }, args.listeners.ready_json, "", out)
+    run(async { boot::serve(&config).await }, args.listeners.ready_json, Some(&args.config), "", out)
 }
 
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
@@ -99,7 +106,7 @@ pub fn dev(args: &DevArgs, out: &mut dyn Write) -> Result<(), CliError> {
         merchant_listen: args.merchant_listen,
         ops_listen: port(args.listeners.ops_listen, 9464),
     };
-    run(async { boot::dev(&options).await }, args.listeners.ready_json, STORY, out)
+    run(async { boot::dev(&options).await }, args.listeners.ready_json, None, STORY, out)
 }
 
 /// Told by `permyx dev` once it serves; the README tells the same. A test runs it.
@@ -113,25 +120,71 @@ Try it:
     → 200, observed: shoppers share this checkout
   target/release/permyx timeline last"#;
 
+/// Runs to its end. `config` is what another program would be started with in its place.
 fn run(
     start: impl Future<Output = Result<Running, BootError>>,
     ready_json: bool,
+    config: Option<&Path>,
     story: &str,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
-    waiting(async {
-        let mut stop = StopSignal::listen()?;
+    let invocation = Invocation::of_this_process()?;
+    let next = waiting(async {
+        let mut signals = StopSignal::listen()?;
         let running = start.await?;
-        tokio::select! {
+        let mut ending = tokio::select! {
             () = running.ready() => {
                 announce(&running, ready_json, story, out)?;
-                stop.received().await;
+                service::ready();
+                signals.received().await
             }
-            () = stop.received() => {}
+            ending = signals.received() => ending,
+        };
+        while ending == Ending::Upgrade {
+            let Some(config) = config else {
+                tracing::warn!("only `permyx gateway` and `permyx serve` can be upgraded in place");
+                ending = signals.received().await;
+                continue;
+            };
+            match invocation.check(config).await {
+                Ok(()) => {
+                    service::reloading();
+                    return Ok(running.make_way(invocation, &mut signals).await);
+                }
+                Err(told) => tracing::error!(told, "the program that is installed now would not start: no upgrade"),
+            }
+            ending = signals.received().await;
         }
-        running.stop().await;
-        Ok(())
-    })
+        service::stopping();
+        running.stop(ending, &mut signals).await;
+        Ok(None)
+    })?;
+    next.map_or(Ok(()), |next: Handover| Err(next.exec().into()))
+}
+
+/// What a service manager is told (sd_notify(3)); nothing, where there is none.
+mod service {
+    use sd_notify::NotifyState;
+
+    pub(super) fn ready() {
+        tell(&[NotifyState::Ready]);
+    }
+
+    pub(super) fn reloading() {
+        let mut state = vec![NotifyState::Reloading];
+        state.extend(NotifyState::monotonic_usec_now());
+        tell(&state);
+    }
+
+    pub(super) fn stopping() {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    fn tell(state: &[NotifyState<'_>]) {
+        if let Err(error) = sd_notify::notify(state) {
+            tracing::debug!(%error, "the service manager was not told");
+        }
+    }
 }
 
 fn announce(running: &Running, ready_json: bool, story: &str, out: &mut dyn Write) -> Result<(), CliError> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -16,7 +17,9 @@ use super::detect::{DetectDoc, networks};
 use super::ledger::LedgerDoc;
 use super::orders::OrdersDoc;
 use super::words::{Found, address, named, number};
-use super::{ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, TlsFiles};
+use super::{
+    ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, Shutdown, TlsFiles,
+};
 
 /// `permyx.toml`. Relative paths start at the file's directory.
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -35,6 +38,7 @@ pub struct ConfigDoc {
     detect: DetectDoc,
     keys: KeysDoc,
     orders: OrdersDoc,
+    shutdown: ShutdownDoc,
 }
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -193,6 +197,27 @@ struct KeysDoc {
     max_stale_s: Option<At<i64>>,
 }
 
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct ShutdownDoc {
+    /// Seconds for which a process that was told to stop is not ready and still accepts; default 5.
+    delay_s: Option<At<i64>>,
+    /// Seconds until it has ended, its last event on the disk; default 25.
+    timeout_s: Option<At<i64>>,
+}
+
+impl ShutdownDoc {
+    fn compile(self, found: Found<'_>) -> Shutdown {
+        let delay = number(self.delay_s.as_ref(), 5, 0..=300, found);
+        let timeout = number(self.timeout_s.as_ref(), 25, 1..=900, found);
+        if let Some(told) = self.delay_s.as_ref().filter(|_| delay >= timeout) {
+            let message = format!("`delay_s` {delay} leaves no time of the {timeout} s in which all has to end");
+            found.push(told.problem(message, "make `timeout_s` larger"));
+        }
+        Shutdown { delay: Duration::from_secs(delay as u64), timeout: Duration::from_secs(timeout as u64) }
+    }
+}
+
 impl ConfigDoc {
     pub(super) fn compile(self, base: &Path, mut problems: Vec<Problem>) -> Result<Config, Vec<Problem>> {
         let config = self.checked(base, &mut problems);
@@ -231,7 +256,8 @@ impl ConfigDoc {
             detect: self.detect.compile(base, found),
             hooks: self.orders.compile(base, found),
             jwks,
-            jwks_max_stale: std::time::Duration::from_secs(max_stale),
+            jwks_max_stale: Duration::from_secs(max_stale),
+            shutdown: self.shutdown.compile(found),
         }
     }
 }

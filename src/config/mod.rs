@@ -41,6 +41,16 @@ pub struct Config {
     pub jwks: Option<JwksSource>,
     /// Oldest key set that is still trusted while its source is silent.
     pub jwks_max_stale: std::time::Duration,
+    pub shutdown: Shutdown,
+}
+
+/// How long an orderly end may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Shutdown {
+    /// Not ready, and still accepting: load balancers notice.
+    pub delay: std::time::Duration,
+    /// All of it, the last record on the disk.
+    pub timeout: std::time::Duration,
 }
 
 #[derive(Debug)]

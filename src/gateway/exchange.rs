@@ -109,12 +109,15 @@ impl Exchange {
         self.connector.new_stream(&upstream.peer()).await.map_err(|_| SendFault::NotSent)
     }
 
-    /// Waits for executions under way, then cuts the rest short and waits until each is recorded.
-    pub async fn drain(&self, patience: Duration) {
-        if tokio::time::timeout(patience, self.quiet()).await.is_err() {
-            self.cut.send_replace(true);
-            let _ = tokio::time::timeout(RECORD, self.quiet()).await;
+    /// Waits for executions under way. When `cut` turns true it cuts the rest short, and waits until
+    /// each is recorded.
+    pub async fn drain(&self, mut cut: watch::Receiver<bool>) {
+        tokio::select! {
+            () = self.quiet() => return,
+            _ = cut.wait_for(|cut| *cut) => {}
         }
+        self.cut.send_replace(true);
+        let _ = tokio::time::timeout(RECORD, self.quiet()).await;
     }
 
     /// Resolves when no execution is under way.

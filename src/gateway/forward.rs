@@ -42,6 +42,9 @@ impl Gateway {
         if let HttpSession::H1(connection) = downstream {
             connection.set_pipelining_enabled(true);
         }
+        if self.settings.draining.is_on() {
+            downstream.set_keepalive(None);
+        }
     }
 
     /// Passes a request on that nothing was decided about. Where it can be sent whole it is, on a

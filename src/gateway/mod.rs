@@ -41,6 +41,7 @@ use pingora::upstreams::peer::HttpPeer;
 
 use crate::authority::Authority;
 use crate::detect::{Nets, Tables};
+use crate::draining::Draining;
 use crate::sessions::Sessions;
 
 use exchange::Exchange;
@@ -64,6 +65,8 @@ pub struct Settings {
     pub tables: Arc<Tables>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Nets,
+    /// While it is on, callers are asked to go elsewhere.
+    pub draining: Draining,
 }
 
 impl Default for Settings {
@@ -75,6 +78,7 @@ impl Default for Settings {
             lease: Duration::from_secs(270),
             tables: Arc::new(Tables::built_in()),
             trusted_proxies: Nets::default(),
+            draining: Draining::default(),
         }
     }
 }

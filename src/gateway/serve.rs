@@ -28,9 +28,7 @@ const IDLE: Duration = Duration::from_secs(60);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Rest after a failed accept: out of descriptors, it would spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Time for executions under way after the listener closed.
-const DRAIN: Duration = Duration::from_secs(10);
-/// Time for callers to take their answers after that.
+/// Time for callers to take their answers when all executions are over.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -42,13 +40,15 @@ pub enum Transport {
     Tls(Arc<rustls::ServerConfig>),
 }
 
-/// Accepts until `stop` turns true, then waits for what is under way.
+/// Accepts until `stop` turns true, then waits for what is under way until `cut` does, and records
+/// what is cut short.
 pub async fn serve(
     gateway: Gateway,
     listener: TcpListener,
     transport: Transport,
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
+    cut: watch::Receiver<bool>,
 ) {
     let exchange = gateway.exchange();
     let sweeping = tokio::spawn(sweep(gateway.routes().upstreams()));
@@ -72,7 +72,7 @@ pub async fn serve(
     drop(listener);
     sweeping.abort();
     app.cleanup().await;
-    exchange.drain(DRAIN).await;
+    exchange.drain(cut).await;
     // Every connection holds a permit: all of them back means that nothing is under way.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(LAST_ANSWERS, free.acquire_many(all)).await;

@@ -4,10 +4,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hyper_rustls::ConfigBuilderExt;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// Why a certificate or its key cannot be used. Each names the file.
@@ -25,21 +28,61 @@ pub enum TlsError {
     BadRoot { path: PathBuf, source: rustls::Error },
 }
 
-/// Reads a PEM chain and its key into a server's TLS settings. `alpn` names the protocols that the
-/// listener speaks, the preferred first (`[b"http/1.1"]`).
-pub fn server_config(certificate: &Path, key: &Path, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+/// The certificate that a listener shows, read again when its files change.
+#[derive(Debug)]
+pub struct Certificate {
+    certificate: PathBuf,
+    key: PathBuf,
+    shown: ArcSwap<CertifiedKey>,
+}
+
+impl Certificate {
+    /// Reads a PEM chain and its key.
+    pub fn open(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
+        let shown = ArcSwap::from_pointee(certified(certificate, key)?);
+        Ok(Arc::new(Self { certificate: certificate.to_owned(), key: key.to_owned(), shown }))
+    }
+
+    /// Reads the files again. What is wrong changes nothing: the certificate before stays. True where it is
+    /// another one.
+    pub fn reload(&self) -> Result<bool, TlsError> {
+        let read = certified(&self.certificate, &self.key)?;
+        let changed = read.cert != self.shown.load().cert;
+        if changed {
+            self.shown.store(Arc::new(read));
+        }
+        Ok(changed)
+    }
+
+    /// A server's TLS settings. `alpn` names the protocols that the listener speaks, the preferred first
+    /// (`[b"http/1.1"]`).
+    pub fn server_config(self: &Arc<Self>, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
+        let unusable =
+            |source| TlsError::Unusable { certificate: self.certificate.clone(), key: self.key.clone(), source };
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?
+            .with_no_client_auth()
+            .with_cert_resolver(self.clone());
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Ok(Arc::new(config))
+    }
+}
+
+impl ResolvesServerCert for Certificate {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.shown.load_full())
+    }
+}
+
+fn certified(certificate: &Path, key: &Path) -> Result<CertifiedKey, TlsError> {
     let chain = certificates(certificate)?;
     let private = PrivateKeyDer::from_pem_file(key).map_err(|source| match source {
         pem::Error::NoItemsFound => TlsError::NoKey(key.to_owned()),
         source => TlsError::Read { path: key.to_owned(), source },
     })?;
     let unusable = |source| TlsError::Unusable { certificate: certificate.to_owned(), key: key.to_owned(), source };
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(unusable)?;
-    config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    Ok(Arc::new(config))
+    CertifiedKey::from_der(chain, private, &provider()).map_err(unusable)
 }
 
 /// The certificate authorities of a PEM file: those of a private network.
@@ -101,7 +144,8 @@ mod tests {
     async fn a_client_trusts_the_roots_it_was_given_and_no_others() {
         let dir = files();
         let certificate = dir.path().join("cert.pem");
-        let url = serve(server_config(&certificate, &dir.path().join("key.pem"), &[b"http/1.1"]).unwrap());
+        let shown = Certificate::open(&certificate, &dir.path().join("key.pem")).unwrap();
+        let url = serve(shown.server_config(&[b"http/1.1"]).unwrap());
         let private = Client::trusting(roots(&certificate).unwrap(), Limits::default()).unwrap();
         assert_eq!(private.get(&url, HeaderMap::new()).await.unwrap().body, "hi");
         let web = Client::new(Limits::default()).unwrap();
@@ -113,11 +157,27 @@ mod tests {
         let dir = files();
         let [cert, key, other, none] =
             ["cert.pem", "key.pem", "other.pem", "none.pem"].map(|name| dir.path().join(name));
-        let told = |certificate: &Path, key: &Path| server_config(certificate, key, &[]).unwrap_err().to_string();
+        let told = |certificate: &Path, key: &Path| Certificate::open(certificate, key).unwrap_err().to_string();
         assert!(told(&none, &key).contains("none.pem"));
         assert!(told(&cert, &none).contains("none.pem"));
         assert!(told(&key, &key).contains("key.pem` holds no certificate"));
         assert!(told(&cert, &cert).contains("cert.pem` holds no private key"));
         assert!(told(&cert, &other).contains("cannot be used together"));
+    }
+
+    #[test]
+    fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
+        let (dir, renewed) = (files(), files());
+        let [certificate, key] = ["cert.pem", "key.pem"].map(|name| dir.path().join(name));
+        let shown = Certificate::open(&certificate, &key).unwrap();
+        let first = shown.shown.load_full();
+        assert!(!shown.reload().unwrap());
+        // Half of a renewal: the certificate is there, its key is not yet.
+        std::fs::copy(renewed.path().join("cert.pem"), &certificate).unwrap();
+        assert!(shown.reload().is_err());
+        assert_eq!(shown.shown.load().cert, first.cert);
+        std::fs::copy(renewed.path().join("key.pem"), &key).unwrap();
+        assert!(shown.reload().unwrap());
+        assert_ne!(shown.shown.load().cert, first.cert);
     }
 }

@@ -1,7 +1,6 @@
 //! Floor 6: what operators ask: metrics and health. Read only, on a listener of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::{RawQuery, State};
@@ -11,6 +10,7 @@ use axum::routing::get;
 use serde_json::{Value, json};
 
 use crate::authority::Authority;
+use crate::draining::Draining;
 use crate::ledger::Ledger;
 
 /// What readiness looks at.
@@ -19,18 +19,19 @@ pub struct Ops {
     authority: Arc<Authority>,
     /// True where this process burns tokens, so that a ledger which cannot is not ready.
     burns: bool,
-    draining: Arc<AtomicBool>,
+    draining: Draining,
 }
 
 impl Ops {
     #[must_use]
-    pub fn new(authority: Arc<Authority>, burns: bool) -> Self {
-        Self { authority, burns, draining: Arc::default() }
+    pub fn new(authority: Arc<Authority>, burns: bool, draining: Draining) -> Self {
+        Self { authority, burns, draining }
     }
 
-    /// From here on the process is not ready.
-    pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+    /// While it is on, the process is not ready.
+    #[must_use]
+    pub fn draining(&self) -> &Draining {
+        &self.draining
     }
 
     /// Lets the ledger take what it did not take in time.
@@ -58,7 +59,7 @@ impl Ops {
         let ledger = self.authority.ledger.health();
         let keys = self.authority.keys.snapshot().len();
         let mut checks = vec![
-            Check::of("draining", !self.draining.load(Ordering::Acquire), || "the process is stopping".to_owned()),
+            Check::of("draining", !self.draining.is_on(), || "the process is stopping".to_owned()),
             Check::of("keys", keys > 0, || {
                 "no key that verifies tokens is loaded; see `permyx keys` or [keys]".to_owned()
             }),

@@ -6,6 +6,8 @@ use prometheus::{
     Opts, Registry, TextEncoder,
 };
 
+use crate::model::time::Timestamp;
+
 /// Everything that is counted. Made once, shared by reference.
 pub struct Metrics {
     registry: Registry,
@@ -204,6 +206,17 @@ impl Metrics {
             revocation_sync_ok: gauge(r, "revocation_sync_ok", "1 unless revocations should be shared and are not")?,
             registry,
         })
+    }
+
+    /// What came of reading something again: `kind` is `policy`, `certificate` and the like.
+    #[expect(clippy::cast_precision_loss, reason = "seconds are exact in a double for millions of years")]
+    pub fn reloaded(&self, kind: &str, taken: bool, now: Timestamp) {
+        let result = if taken { "taken" } else { "rejected" };
+        self.reloads.with_label_values(&[kind, result]).inc();
+        self.reload_ok.with_label_values(&[kind]).set(i64::from(taken));
+        if taken {
+            self.reload_at.with_label_values(&[kind]).set(now.seconds() as f64);
+        }
     }
 
     /// The text exposition format.

@@ -11,6 +11,7 @@ use crate::cells_ledger;
 use crate::cells_machine::{self, Odd};
 use crate::cells_merchant::{self, Outside};
 use crate::cells_process;
+use crate::cells_restart;
 use crate::cells_split::{self, Split};
 use crate::cells_waiting::{self, Silent};
 use crate::size::Size;
@@ -34,6 +35,8 @@ pub struct Stands {
     pub forgetful: LazyLock<Stand>,
     /// Its gateways are killed.
     pub mortal: LazyLock<Stand>,
+    /// Its gateways are restarted in order, and upgraded.
+    pub rolling: LazyLock<Stand>,
     pub clocks: LazyLock<Clocks>,
     /// What is recorded is written, and its disk fails.
     pub written: LazyLock<Disked>,
@@ -59,6 +62,7 @@ impl Stands {
             raced: LazyLock::new(cells_ledger::open_shared),
             forgetful: LazyLock::new(cells_ledger::open_shared),
             mortal: LazyLock::new(cells_process::open_mortal),
+            rolling: LazyLock::new(cells_restart::open_rolling),
             clocks: LazyLock::new(Clocks::open),
             written: LazyLock::new(|| Disked::open("spool")),
             strict: LazyLock::new(|| Disked::open("strict")),
@@ -83,6 +87,7 @@ impl Stands {
             scope.spawn(|| LazyLock::force(&self.raced));
             scope.spawn(|| LazyLock::force(&self.forgetful));
             scope.spawn(|| LazyLock::force(&self.mortal));
+            scope.spawn(|| LazyLock::force(&self.rolling));
             scope.spawn(|| LazyLock::force(&self.clocks));
             scope.spawn(|| LazyLock::force(&self.written));
             scope.spawn(|| LazyLock::force(&self.strict));
@@ -136,6 +141,7 @@ pub const CELLS: &[Cell] = &[
     cell(20, cells_merchant::interim),
     cell(21, cells_merchant::callers_leave),
     cell(23, cells_process::killed),
+    cell(24, cells_restart::replaced),
     cell(25, cells_evidence::disk_fails),
     cell(26, cells_delivery::spool_harmed),
     cell(27, cells_delivery::not_taken),
@@ -146,8 +152,3 @@ pub const CELLS: &[Cell] = &[
     cell(34, cells_ledger::partition),
     cell(35, cells_ledger::delivered_twice),
 ];
-
-/// Cells that join with what they test.
-pub fn planned() -> [Row; 1] {
-    [Row::planned(24, "SIGTERM under load, rolling restart, binary upgrade", "with operations")]
-}

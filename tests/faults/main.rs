@@ -17,6 +17,7 @@ mod cells_ledger;
 mod cells_machine;
 mod cells_merchant;
 mod cells_process;
+mod cells_restart;
 mod cells_split;
 mod cells_waiting;
 mod clock;

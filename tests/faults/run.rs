@@ -3,7 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Instant;
 
-use crate::cells::{CELLS, Cell, Plant, Stands, WAITING, planned};
+use crate::cells::{CELLS, Cell, Plant, Stands, WAITING};
 use crate::redis::{say, works};
 use crate::size::{Size, chosen};
 use crate::table::{Outcome, Row, keep, render};
@@ -20,7 +20,7 @@ fn the_fault_matrix_holds() {
     if chosen.is_none() {
         stands.start();
     }
-    let (mut rows, mut blind): (Vec<Row>, Vec<String>) = (planned().into(), Vec::new());
+    let (mut rows, mut blind): (Vec<Row>, Vec<String>) = (Vec::new(), Vec::new());
     let control = |cells: &'static [Cell]| {
         let wanted = cells.iter().filter(wanted);
         wanted.filter_map(|cell| not_missed(cell, &stands, size)).collect::<Vec<_>>()

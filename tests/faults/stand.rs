@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use permyx::token::keys::SigningKey;
 use serde_json::Value;
@@ -99,10 +100,17 @@ impl Stand {
 
     /// Gateways that share a Redis, each by way of a relay of its own.
     pub fn on_redis(gateways: usize, ledger: &str, merchants: Vec<(&'static str, Merchant)>) -> Self {
+        Self::on_redis_via(&[], gateways, ledger, merchants)
+    }
+
+    /// The same, started by way of this.
+    pub fn on_redis_via(via: &[&str], gateways: usize, ledger: &str, merchants: Vec<(&'static str, Merchant)>) -> Self {
         let redis = Redis::start();
         let relays: Vec<_> = (0..gateways).map(|_| Relay::to(redis.address())).collect();
-        let members: Vec<_> =
-            relays.iter().map(|relay| Member::of(shared_ledger(ledger, &[relay.address()], ""))).collect();
+        let via: Vec<_> = via.iter().map(|&word| word.to_owned()).collect();
+        let member =
+            |relay: &Relay| Member { via: via.clone(), ..Member::of(shared_ledger(ledger, &[relay.address()], "")) };
+        let members: Vec<_> = relays.iter().map(member).collect();
         let stand = Self::open(&members, merchants);
         Self { relays, ..stand.before(redis) }
     }
@@ -159,6 +167,17 @@ impl Stand {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.gateway(number).process())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) / 1024
+    }
+
+    /// SIGTERM, the end, and a new start. How long the end took, and whether it was a good one.
+    pub fn replace(&self, number: usize) -> (Duration, bool) {
+        let mut gateway = self.gateway(number);
+        let asked = Instant::now();
+        let ended = gateway.stop();
+        let took = asked.elapsed();
+        gateway.restart();
+        *self.addresses[number].lock().unwrap() = gateway.address();
+        (took, ended.success())
     }
 
     /// How much there is already; a trial looks at what comes after it.

@@ -28,15 +28,9 @@ pub enum Outcome {
     Ran(Vec<String>),
     /// It cannot run on this machine, and why.
     NotRun(&'static str),
-    /// It joins with what it tests, and which that is.
-    Planned(&'static str),
 }
 
 impl Row {
-    pub fn planned(cell: u8, what: &'static str, with: &'static str) -> Self {
-        Self { cell, what, operations: 0, measured: String::new(), outcome: Outcome::Planned(with) }
-    }
-
     pub fn not_run(cell: u8, what: &'static str, why: &'static str) -> Self {
         Self { cell, what, operations: 0, measured: String::new(), outcome: Outcome::NotRun(why) }
     }
@@ -58,7 +52,7 @@ impl Row {
     pub fn violations(&self) -> &[String] {
         match &self.outcome {
             Outcome::Ran(violations) => violations,
-            Outcome::NotRun(_) | Outcome::Planned(_) => &[],
+            Outcome::NotRun(_) => &[],
         }
     }
 
@@ -67,7 +61,6 @@ impl Row {
         let (measured, last) = match outcome {
             Outcome::Ran(violations) => (measured.as_str(), violations.len().to_string()),
             Outcome::NotRun(why) => (*why, "not run".to_owned()),
-            Outcome::Planned(with) => (*with, "planned".to_owned()),
         };
         format!("| {cell} | {what} | {operations} | {measured} | {last} |\n")
     }
@@ -101,7 +94,7 @@ fn kept(text: &str, rows: &[Row]) -> String {
 #[test]
 fn a_new_row_takes_the_place_of_the_old() {
     let text = std::fs::read_to_string(repository().join("docs/faults.md")).unwrap();
-    let row = |measured| Row::planned(24, "w", measured);
+    let row = |measured| Row::not_run(24, "w", measured);
     let [first, second] = [row("one run"), row("another run")];
     let once = kept(&text, std::slice::from_ref(&first));
     assert!(once.contains(&first.line()));
@@ -125,5 +118,5 @@ fn what_is_late_and_wrong_is_not_merely_late() {
 fn a_row_ends_with_its_violations() {
     let row = Row { cell: 4, what: "w", operations: 7, measured: "m".to_owned(), outcome: Outcome::Ran(vec![]) };
     assert_eq!(row.line(), "| 4 | w | 7 | m | 0 |\n");
-    assert!(Row::planned(24, "drain", "with operations").line().ends_with("| planned |\n"));
+    assert!(Row::not_run(9, "split", "needs root").line().ends_with("| needs root | not run |\n"));
 }

@@ -161,7 +161,7 @@ fn another_name_for_the_host_is_no_way_around_its_guard() {
 fn a_stop_records_what_it_cuts_short() {
     let (dir, merchant, key) = (TempDir::new(), Merchant::start(|_| Reply::Hang), SigningKey::generate().unwrap());
     dir.write("jwks.json", &set_of(&[&key]));
-    let file = config(&dir, &merchant, "jwks_file = \"jwks.json\"", "");
+    let file = config(&dir, &merchant, "jwks_file = \"jwks.json\"\n[shutdown]\ntimeout_s = 8", "");
     let mut program = Program::start(dir.path(), &["gateway", "--config", &file]);
     let (address, token) = (program.address("gateway"), token(&key));
     let header = format!("Permyx-Execution-Token: {token}");

@@ -47,6 +47,9 @@ mod http2;
 /// `introspect`: looking without burning.
 #[cfg(feature = "control-plane")]
 mod introspect;
+/// How a process begins and ends.
+#[cfg(feature = "gateway")]
+mod lifecycle;
 /// `observe`: what is told is recorded.
 #[cfg(feature = "control-plane")]
 mod observe;

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use permyx::clock::Clock;
@@ -173,6 +173,15 @@ impl Gateway {
     pub fn kill(&self) {
         let killed = Command::new("kill").args(["-9", &self.process().to_string()]).status().unwrap();
         assert!(killed.success());
+    }
+
+    /// Asks it to stop (SIGTERM) and waits until it did.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.program.stop()
+    }
+
+    pub fn program(&mut self) -> &mut Program {
+        &mut self.program
     }
 
     /// Starts it again in the same directories, once its process is gone.

@@ -92,8 +92,22 @@ impl Program {
 
     /// Asks it to stop (SIGTERM) and waits until it did.
     pub fn stop(&mut self) -> ExitStatus {
+        self.signal("-TERM");
+        self.wait()
+    }
+
+    pub fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// How often it said that it serves: once for each program that it was.
+    pub fn starts(&self) -> usize {
+        self.said.lock().unwrap().matches("\"ready\":true").count()
+    }
+
+    /// Waits until it ended by itself.
+    pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -166,6 +180,8 @@ fn command(via: &[String], dir: &Path, args: &[&str]) -> Command {
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PERMYX_")) {
         command.env_remove(name);
     }
+    // Nobody routes requests to it who had to notice that it stops.
+    command.env("PERMYX_SHUTDOWN_DELAY_S", "0");
     command
 }
 

@@ -1,0 +1,117 @@
+//! Listeners that outlive a program: given by systemd, or by the program that was here before.
+//!
+//! An upgrade (SIGQUIT) is one program after the other in one process, never two at once: a spool has one
+//! writer. Between them connections wait in the kernel's queue of the listener, which stays open (ADR 016).
+
+use std::ffi::OsString;
+use std::net::{SocketAddr, TcpListener as Listener};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use command_fds::{CommandFdExt, FdMapping};
+use listenfd::ListenFd;
+use tokio::net::TcpListener;
+
+use super::listen::BootError;
+
+/// Names of what was handed over, in order (sd_listen_fds_with_names(3)).
+const NAMES: &str = "LISTEN_FDNAMES";
+/// The first descriptor that is handed over (sd_listen_fds(3)).
+const FIRST: i32 = 3;
+
+/// The listeners of this process.
+#[derive(Default)]
+pub(super) struct Listeners {
+    /// What was handed over and not taken yet: name and listener.
+    given: Vec<(String, Listener)>,
+    /// A second hold on each that is open, for the program that comes after this one.
+    kept: Vec<(&'static str, Listener)>,
+}
+
+impl Listeners {
+    /// With what was handed to this process.
+    #[expect(clippy::disallowed_methods, reason = "no setting: what came with the descriptors")]
+    pub(super) fn inherited() -> Self {
+        let mut fds = ListenFd::from_env();
+        let names = std::env::var(NAMES).unwrap_or_default();
+        let mut names = names.split(':').map(str::to_owned);
+        let mut given = Vec::new();
+        for at in 0..fds.len() {
+            let name = names.next().unwrap_or_default();
+            match fds.take_tcp_listener(at) {
+                Ok(Some(listener)) => given.push((name, listener)),
+                Ok(None) => {}
+                Err(error) => tracing::warn!(name, %error, "what was handed over is no TCP listener"),
+            }
+        }
+        Self { given, kept: Vec::new() }
+    }
+
+    /// The listener that was handed over under this name or for this address; else a new one.
+    pub(super) async fn open(&mut self, name: &'static str, address: SocketAddr) -> Result<TcpListener, BootError> {
+        let listener = match self.take(name, address) {
+            Some(given) => given,
+            None => super::listen::listen(name, address).await?.into_std().map_err(BootError::Thread)?,
+        };
+        listener.set_nonblocking(true).map_err(BootError::Thread)?;
+        self.kept.push((name, listener.try_clone().map_err(BootError::Thread)?));
+        TcpListener::from_std(listener).map_err(BootError::Thread)
+    }
+
+    fn take(&mut self, name: &str, address: SocketAddr) -> Option<Listener> {
+        let of_address = |listener: &Listener| listener.local_addr().is_ok_and(|bound| bound == address);
+        let at = self.given.iter().position(|(given, listener)| given == name || of_address(listener))?;
+        Some(self.given.swap_remove(at).1)
+    }
+}
+
+/// This program as it was started.
+pub struct Invocation {
+    program: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Invocation {
+    /// Asked early: later the file may be another one.
+    pub fn of_this_process() -> std::io::Result<Self> {
+        Ok(Self { program: std::env::current_exe()?, args: std::env::args_os().skip(1).collect() })
+    }
+
+    /// Whether the program that is installed now takes the configuration as it is now.
+    pub async fn check(&self, config: &std::path::Path) -> Result<(), String> {
+        let mut check = Command::new(&self.program);
+        check.arg("check").arg("--config").arg(config);
+        let told = tokio::task::spawn_blocking(move || check.output()).await.map_err(|error| error.to_string())?;
+        let told = told.map_err(|error| format!("`{}`: {error}", self.program.display()))?;
+        if told.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&told.stdout).into_owned()) }
+    }
+}
+
+/// What the next program needs: how it is started, and the open listeners.
+pub struct Handover {
+    invocation: Invocation,
+    listeners: Vec<(&'static str, Listener)>,
+}
+
+impl Handover {
+    pub(super) fn new(invocation: Invocation, listeners: Listeners) -> Self {
+        Self { invocation, listeners: listeners.kept }
+    }
+
+    /// Becomes the next program. Returns only with what prevented it.
+    pub fn exec(self) -> std::io::Error {
+        let Self { invocation, listeners } = self;
+        let (names, listeners): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
+        let mut next = Command::new(&invocation.program);
+        next.args(&invocation.args);
+        next.env("LISTEN_PID", std::process::id().to_string());
+        next.env("LISTEN_FDS", listeners.len().to_string());
+        next.env(NAMES, names.join(":"));
+        let mapping = |(fd, listener): (i32, Listener)| FdMapping { parent_fd: listener.into(), child_fd: fd };
+        match next.fd_mappings((FIRST..).zip(listeners).map(mapping).collect()) {
+            Ok(next) => next.exec(),
+            Err(error) => std::io::Error::other(error),
+        }
+    }
+}
