@@ -28,6 +28,11 @@ impl Monotonic {
         (self.micros - earlier.micros) / 1000
     }
 
+    #[must_use]
+    pub const fn micros_since(self, earlier: Self) -> i64 {
+        self.micros - earlier.micros
+    }
+
     /// As Prometheus wants durations.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a duration, exact far beyond any that occurs")]

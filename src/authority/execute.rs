@@ -98,7 +98,10 @@ impl Authority {
     /// Reads and verifies a token. The second value is what may be said of it in evidence: an
     /// expired token is known, a forged one is not.
     pub fn verify(&self, token: Presented<'_>, call: &Call) -> Result<Verified, (Denial, Option<Box<Verified>>)> {
-        self.read(token, call.now).map_err(|fault| match fault {
+        let began = self.clock.monotonic();
+        let read = self.read(token, call.now);
+        self.metrics.overhead.verify.observe(self.clock.monotonic().seconds_since(began));
+        read.map_err(|fault| match fault {
             TokenFault::Expired(token) => (Denial::by(ReasonCode::TokenExpired, "token.exp"), Some(token)),
             TokenFault::RevokedKey => (Denial::by(ReasonCode::InvalidSignature, Kind::Key.rule()), None),
             TokenFault::Invalid(_) => (Denial::of(ReasonCode::InvalidSignature), None),
@@ -124,7 +127,10 @@ impl Authority {
         asked: &Asked<'_>,
     ) -> Result<Clearance, Refused> {
         // What was counted is the ledger's to know: it judges the limits in the step that reserves.
-        let permit = match decide::decide(&self.question(call, &cart.tokens(), Usage::default()), facts) {
+        let began = self.clock.monotonic();
+        let decision = decide::decide(&self.question(call, &cart.tokens(), Usage::default()), facts);
+        self.metrics.overhead.policy.observe(self.clock.monotonic().seconds_since(began));
+        let permit = match decision {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => return Err(denial.into()),
         };
@@ -199,6 +205,7 @@ impl Authority {
             // Observing writes its one record itself, with what it found.
             return Ok(clearance);
         }
+        let began = self.clock.monotonic();
         let events =
             clearance.reservations.iter().map(|reservation| reserved_event(call, cart, &clearance, reservation));
         let recorded = self.evidence.place_all(events);
@@ -210,6 +217,7 @@ impl Authority {
             },
             Err(NotAll { written, error }) => Err((written, error)),
         };
+        self.metrics.overhead.evidence.observe(self.clock.monotonic().seconds_since(began));
         if let Err((written, error)) = recorded {
             self.take_back(call, cart, clearance, written).await;
             return Err(error.into());

@@ -131,7 +131,11 @@ impl Authority {
 
     async fn end_one(&self, call: &Call, reservation: Reservation, how: Settlement, answer: Option<Answer>) -> Settled {
         let jti = reservation.slot().jti;
+        let started = self.clock.monotonic();
         let settled = self.ledger.settle(reservation, how, answer).await;
+        let seconds = self.clock.monotonic().seconds_since(started);
+        self.metrics.overhead.ledger.observe(seconds);
+        self.metrics.ledger_duration.with_label_values(&[self.ledger.backend(), "settle"]).observe(seconds);
         let labels = [self.ledger.backend(), "settle", how.as_str()];
         self.metrics.ledger_operations.with_label_values(&labels).inc();
         if let Err(error) = &settled {
@@ -151,6 +155,7 @@ impl Authority {
         };
         self.metrics.ledger_operations.with_label_values(&[backend, "reserve", result]).inc();
         let seconds = self.clock.monotonic().seconds_since(started);
+        self.metrics.overhead.ledger.observe(seconds);
         self.metrics.ledger_duration.with_label_values(&[backend, "reserve"]).observe(seconds);
     }
 }

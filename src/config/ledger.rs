@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use crate::ledger::redis::{Access, Address, Durability, Password, RedisOptions, Secret, Topology};
+use crate::ledger::redis::{Access, Address, ClockAhead, Durability, Password, RedisOptions, Secret, Topology};
 use crate::model::document::At;
 
 use super::words::{Found, number};
@@ -137,6 +137,7 @@ impl RedisDoc {
             durability,
             #[cfg(feature = "tls")]
             tls,
+            clock_ahead: ClockAhead::default(),
         };
         let sentinel_access = Access { username: None, password: sentinel_password, database: 0, ..access.clone() };
         let options = RedisOptions {

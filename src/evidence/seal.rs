@@ -180,6 +180,9 @@ impl Work {
             if at_end || open.published.elapsed() >= PUBLISH_EVERY {
                 self.publish()?;
             }
+            if at_end {
+                self.metrics.evidence_sealed.at(self.clock.now());
+            }
             if at_end || (stopping && Instant::now() >= ends) {
                 return Ok(());
             }

@@ -14,6 +14,8 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use tokio::time::Instant;
 
+use crate::clock::{Clock, Monotonic};
+
 use super::head::is_ours;
 use super::state::Context;
 use super::wire::AnswerHead;
@@ -44,6 +46,11 @@ pub struct Caller<'s> {
 impl<'s> Caller<'s> {
     pub(super) fn of(session: &'s mut Session, ctx: &'s Context) -> Self {
         Self { session, ctx, lost: None }
+    }
+
+    /// The merchant was waited for since then.
+    pub(super) fn waited_since(&self, clock: &Clock, began: Monotonic) {
+        self.ctx.waited.since(clock, began);
     }
 
     /// True when it is gone.

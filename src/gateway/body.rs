@@ -12,6 +12,7 @@ use crate::protocol::deny::Refusal;
 
 use super::Gateway;
 use super::route::Route;
+use super::state::Context;
 use super::tokens::Tokens;
 
 /// Longest wait for the next byte of a caller.
@@ -29,7 +30,7 @@ pub(super) enum NoBody {
 
 impl Gateway {
     /// Reads the whole body within its bounds.
-    pub(super) async fn body(&self, session: &mut Session, enforced: bool) -> Result<Bytes, NoBody> {
+    pub(super) async fn body(&self, session: &mut Session, ctx: &Context, enforced: bool) -> Result<Bytes, NoBody> {
         let too_long = || {
             Refusal::malformed(413, "body", format!("a body may have at most {} bytes here", self.settings.body_max))
         };
@@ -60,7 +61,7 @@ impl Gateway {
         };
         // Observing blocks nothing: there a slow caller has as long as on an unguarded path.
         let deadline = if enforced { self.settings.body_deadline } else { Duration::MAX };
-        match tokio::time::timeout(deadline, reading).await {
+        match ctx.waited.during(&self.authority.clock, tokio::time::timeout(deadline, reading)).await {
             Ok(done) => done.map_err(NoBody::Broken),
             Err(_) => Err(NoBody::Broken(too_late())),
         }

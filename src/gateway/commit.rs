@@ -31,7 +31,7 @@ use super::execution::Execution;
 use super::forward::{outgoing, without_hops};
 use super::guard::Guarded;
 use super::route::Step;
-use super::state::{Context, Decided};
+use super::state::{Context, Decided, Waited};
 use super::tokens::{Tokens, repeated};
 
 /// A body to judge: as it is sent on, and as it is read.
@@ -41,6 +41,8 @@ struct Offered<'b> {
     plain: &'b Result<Cow<'b, [u8]>, Refusal>,
     /// What was read already.
     document: Option<&'b Result<Value<'b>, Refusal>>,
+    /// Where it is noted how long the merchant is waited for.
+    waited: &'b Waited,
 }
 
 /// The document of a plain body.
@@ -94,7 +96,7 @@ impl Gateway {
         }
         // The request's one instant: read once, when the request is complete and its turn has come.
         guarded.call.now = self.authority.clock.now();
-        let offered = Offered { sent: &sent, plain: &plain, document: document.as_ref() };
+        let offered = Offered { sent: &sent, plain: &plain, document: document.as_ref(), waited: &ctx.waited };
         // Judged as it goes on: what `Connection` takes away names no session either.
         let stripped = by_session.then(|| without_hops(session.req_header()));
         let head = stripped.as_ref().unwrap_or_else(|| session.req_header());
@@ -233,7 +235,7 @@ impl Gateway {
                 Some(reading.await.ok_or_else(|| no_session("too_many_reads"))?)
             }
         };
-        let found = self.facts(&guarded.step, head, document, call.policy.price_basis()).await;
+        let found = self.facts(&guarded.step, head, document, call.policy.price_basis(), offered.waited).await;
         let facts = match &found {
             Ok(facts) => Facts::Known(facts),
             Err(NoFacts::Unknown(cause)) => Facts::Unknown(cause),

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::authority::execute::{Ending, TokenState};
+use crate::clock::Monotonic;
 use crate::ledger::{Answer, Settlement};
 use crate::model::reason::Fault;
 use crate::protocol::deny::Refusal;
@@ -61,13 +62,21 @@ impl Execution {
             sent = exchange.send(&route.upstream, &self.out, SILENCE) => sent,
             fault = &mut limit => Err(SendFault::Sent(fault)),
         };
-        let over = match sent {
-            Ok((incoming, head)) => self.relay(incoming, head, caller, (deadline, limit)).await,
-            Err(fault) => self.fail(fault, caller).await,
-        };
+        match sent {
+            Ok((incoming, head)) => self.relay(incoming, head, caller, started, (deadline, limit)).await,
+            Err(fault) => {
+                self.heard(caller, started);
+                self.fail(fault, caller).await
+            }
+        }
+    }
+
+    /// The merchant has said all that it will.
+    fn heard(&self, caller: &Caller<'_>, started: Monotonic) {
+        let (authority, route) = (self.books.authority(), &self.books.reading().route);
         let seconds = authority.clock.monotonic().seconds_since(started);
         authority.metrics.upstream_duration.with_label_values(&[&*route.name]).observe(seconds);
-        over
+        caller.waited_since(&authority.clock, started);
     }
 
     /// No answer: released if nothing was sent, else nobody knows.
@@ -90,6 +99,7 @@ impl Execution {
         mut incoming: Incoming,
         head: AnswerHead,
         caller: &mut Caller<'_>,
+        started: Monotonic,
         (deadline, mut limit): (Instant, Pin<&mut impl Future<Output = AnswerFault>>),
     ) -> Over {
         let reading = self.books.reading().clone();
@@ -118,6 +128,7 @@ impl Execution {
                 tell(caller, &head, held, deadline).await;
             }
         };
+        self.heard(caller, started);
         let ending = copy.ending(&reading, fault, caller.is_gone());
         let kept = copy.kept().filter(|_| fault.is_none());
         self.record(&ending, kept).await;

@@ -14,6 +14,7 @@ use crate::protocol::session::{NoFacts, SESSION_MAX, SessionAnswer, purchase};
 use super::Gateway;
 use super::exchange::{Errand, Exchange, Outgoing, SendFault};
 use super::route::{Route, Step};
+use super::state::Waited;
 use super::wire::AnswerFault;
 
 /// What a session's read was answered, as it came.
@@ -31,13 +32,15 @@ impl Gateway {
         head: &RequestHeader,
         body: &Value<'_>,
         basis: Basis,
+        waited: &Waited,
     ) -> Result<CheckoutFacts, NoFacts> {
         let preset = &step.route.preset;
         let read = preset.session.as_ref().filter(|_| preset.source == FactSource::Session);
         let Some(read) = read else { return purchase(preset, body, None, basis) };
         let out = session_request(step, read, head);
         let reading = self.exchange_whole(&step.route, read, &head.headers, &out);
-        let whole = tokio::time::timeout(self.settings.session_deadline, reading).await;
+        let whole = tokio::time::timeout(self.settings.session_deadline, reading);
+        let whole = waited.during(&self.authority.clock, whole).await;
         let Whole { status, media, body: answered } = whole.map_err(|_| NoFacts::Unreachable("session_timeout"))??;
         let answer = SessionAnswer { status, coding: media.coding, body: &answered };
         purchase(preset, body, Some(answer), basis)

@@ -59,7 +59,7 @@ impl Gateway {
             ctx.forward = Some(upstream);
             return Ok(false);
         }
-        let body = match self.body(session, false).await {
+        let body = match self.body(session, ctx, false).await {
             Ok(body) => body,
             Err(NoBody::Untouched(refusal) | NoBody::Broken(refusal)) => {
                 return self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
@@ -67,7 +67,7 @@ impl Gateway {
         };
         let out = outgoing(session.req_header(), ctx, None, &body, Errand::Forward)?;
         let mut caller = Caller::of(session, ctx);
-        let over = self.carry(&upstream, &out, &mut caller).await;
+        let over = ctx.waited.during(&self.authority.clock, self.carry(&upstream, &out, &mut caller)).await;
         caller.lost()?;
         self.conclude(session, ctx, Some(over), Dialect::Permyx).await
     }

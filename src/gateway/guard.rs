@@ -217,7 +217,7 @@ impl Gateway {
         ctx.decision = decided;
         let body = match body {
             Some(body) => body,
-            None if self.is_whole(session) => match self.body(session, guarded.enforced()).await {
+            None if self.is_whole(session) => match self.body(session, ctx, guarded.enforced()).await {
                 Ok(body) => body,
                 Err(NoBody::Untouched(refusal) | NoBody::Broken(refusal)) => {
                     return self.refuse(session, ctx, &refusal, guarded.dialect()).await;

@@ -117,6 +117,9 @@ impl Gateway {
         metrics.http_requests.with_label_values(&labels).inc();
         let seconds = self.authority.clock.monotonic().seconds_since(ctx.started);
         metrics.http_duration.with_label_values(&["gateway", &*ctx.route]).observe(seconds);
+        if let Some(own) = ctx.own_part(seconds) {
+            metrics.overhead.total.observe(own);
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use pingora::protocols::l4::stream::Stream as Tcp;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
+use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
@@ -51,6 +52,7 @@ pub async fn serve(
     cut: watch::Receiver<bool>,
 ) {
     let exchange = gateway.exchange();
+    let open = gateway.authority.metrics.connections.with_label_values(&["gateway"]);
     let sweeping = tokio::spawn(sweep(gateway.routes().upstreams()));
     let app = application(gateway);
     let acceptor = Acceptor::new(transport);
@@ -62,8 +64,9 @@ pub async fn serve(
         };
         let Some((socket, peer, permit)) = accepted else { continue };
         let (app, acceptor, stop) = (app.clone(), acceptor.clone(), stop.clone());
+        let counted = Counted::open(&open);
         tokio::spawn(async move {
-            let _permit = permit;
+            let _held = (permit, counted);
             if let Some(stream) = acceptor.open(socket, peer).await {
                 app.process_new(stream, &stop).await;
             }
@@ -76,6 +79,22 @@ pub async fn serve(
     // Every connection holds a permit: all of them back means that nothing is under way.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(LAST_ANSWERS, free.acquire_many(all)).await;
+}
+
+/// One open connection in the metrics.
+struct Counted(IntGauge);
+
+impl Counted {
+    fn open(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// Closes connections to merchants that nobody used for a while.

@@ -1,6 +1,7 @@
 //! What is remembered of one request between pingora's phases.
 
 use std::borrow::Cow;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use bytes::{Bytes, BytesMut};
@@ -9,7 +10,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
 
 use crate::authority::Call;
-use crate::clock::Monotonic;
+use crate::clock::{Clock, Monotonic};
 use crate::model::ids::TraceId;
 use crate::protocol::media::{Coding, Media};
 use crate::protocol::order::OrderFacts;
@@ -24,6 +25,8 @@ use super::upstream::Upstream;
 pub struct Context {
     pub(super) trace: TraceId,
     pub(super) started: Monotonic,
+    /// How much of the time since then went by while we waited for others.
+    pub(super) waited: Waited,
     /// The route's name, for metrics; `none` where nothing is guarded.
     pub(super) route: Arc<str>,
     /// What is told in `Permyx-Decision` and counted.
@@ -36,6 +39,29 @@ pub struct Context {
     pub(super) turn: Option<Turn>,
     /// Held by an amend, for a bounded time.
     pub(super) amending: Option<BoundedTurn>,
+}
+
+/// Microseconds for which a request's caller or its merchant was waited for.
+#[derive(Default)]
+pub(super) struct Waited(AtomicI64);
+
+impl Waited {
+    /// Waits for somebody else.
+    pub(super) async fn during<T>(&self, clock: &Clock, other: impl Future<Output = T>) -> T {
+        let began = clock.monotonic();
+        let came = other.await;
+        self.since(clock, began);
+        came
+    }
+
+    pub(super) fn since(&self, clock: &Clock, began: Monotonic) {
+        self.0.fetch_add(clock.monotonic().micros_since(began), Ordering::Relaxed);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a duration, exact far beyond any that occurs")]
+    fn seconds(&self) -> f64 {
+        self.0.load(Ordering::Relaxed) as f64 / 1e6
+    }
 }
 
 /// What `Permyx-Decision` says. A closed set, so it is a label too.
@@ -99,6 +125,7 @@ impl Context {
         Self {
             trace: TraceId::random(),
             started,
+            waited: Waited::default(),
             route: NONE.clone(),
             decision: Decided::Unguarded,
             forward: None,
@@ -106,6 +133,11 @@ impl Context {
             turn: None,
             amending: None,
         }
+    }
+
+    /// The part of these seconds that we needed ourselves; unknown where pingora passed the request on.
+    pub(super) fn own_part(&self, seconds: f64) -> Option<f64> {
+        self.forward.is_none().then(|| (seconds - self.waited.seconds()).max(0.0))
     }
 
     pub(super) fn peer(&self) -> pingora::Result<Box<HttpPeer>> {

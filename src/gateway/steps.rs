@@ -35,7 +35,7 @@ impl Gateway {
         mut guarded: Guarded,
         has_token: bool,
     ) -> pingora::Result<Taken> {
-        let refusal = match self.body(session, guarded.enforced()).await {
+        let refusal = match self.body(session, ctx, guarded.enforced()).await {
             Ok(body) => return Ok(Taken::Body(Box::new(guarded), body)),
             Err(NoBody::Untouched(_)) if !guarded.enforced() => {
                 self.meet(session, &mut guarded, if has_token { State::Present } else { State::Absent });

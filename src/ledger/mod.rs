@@ -93,7 +93,7 @@ pub trait Ledger: Send + Sync {
 }
 
 /// What readiness, metrics and `/v1/compliance` say of a ledger.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Health {
     pub backend: &'static str,
     /// `Err` names what is wrong and the fix.
@@ -105,6 +105,8 @@ pub struct Health {
     pub shared: bool,
     /// True where the loss of one server, or of this process, cannot bring a burned token back.
     pub exactly_once: bool,
+    /// How far the clock of its server was ahead of ours when that was last looked at.
+    pub clock_ahead_s: Option<f64>,
 }
 
 impl AnyLedger {
@@ -215,6 +217,7 @@ impl Ledger for AnyLedger {
                 quarantine_s: 0,
                 shared: false,
                 exactly_once: false,
+                clock_ahead_s: None,
             },
         }
     }

@@ -93,6 +93,11 @@ impl Ops {
         metrics.ledger_entries.set(i64::try_from(ledger.entries).unwrap_or(i64::MAX));
         metrics.ledger_quarantine.set(i64::try_from(ledger.quarantine_s).unwrap_or(i64::MAX));
         metrics.ledger_up.set(i64::from(ledger.usable.is_ok()));
+        metrics.draining.set(i64::from(self.draining.is_on()));
+        metrics.evidence_checkpoint_age.set(metrics.evidence_sealed.age_s(self.authority.clock.now()));
+        if let Some(ahead_s) = ledger.clock_ahead_s {
+            metrics.clock_skew.with_label_values(&[ledger.backend]).set(ahead_s);
+        }
         metrics.jwks_keys.set(i64::try_from(self.authority.keys.snapshot().len()).unwrap_or(i64::MAX));
     }
 }

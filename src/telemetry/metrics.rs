@@ -1,6 +1,9 @@
 //! Metrics: one registry of our own, closed label sets, base units.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use prometheus::core::Collector;
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
@@ -11,10 +14,18 @@ use crate::model::time::Timestamp;
 /// Everything that is counted. Made once, shared by reference.
 pub struct Metrics {
     registry: Registry,
+    /// Under the names that every exporter has: processor time, memory, descriptors.
+    process: ProcessCollector,
     /// Answers by listener, route, code class and decision.
     pub http_requests: IntCounterVec,
     /// Time from the first byte of a request to the last of its answer.
     pub http_duration: HistogramVec,
+    /// Our own part of that, by what it is spent on.
+    pub overhead: Overhead,
+    pub connections: IntGaugeVec,
+    pub draining: IntGauge,
+    /// How far the clock of another machine is ahead of ours.
+    pub clock_skew: GaugeVec,
     /// Judgements by stage, decision, reason and enforcement.
     pub decisions: IntCounterVec,
     pub tokenless: IntCounterVec,
@@ -57,6 +68,9 @@ pub struct Metrics {
     pub evidence_commit: Histogram,
     /// Time to sign a checkpoint with all that it names on the disk.
     pub evidence_publish: Histogram,
+    /// When the signed log last covered all that was in the store.
+    pub evidence_sealed: Sealed,
+    pub evidence_checkpoint_age: Gauge,
     /// Events in the signed log of this year.
     pub evidence_log_size: IntGauge,
     /// 0 while the log cannot be continued.
@@ -72,6 +86,35 @@ pub struct Metrics {
     pub revocation_sync_ok: IntGauge,
 }
 
+/// What a request costs beside waiting for its caller and the merchant, each phase by itself.
+pub struct Overhead {
+    /// Reading and verifying a token.
+    pub verify: Histogram,
+    /// Comparing what is bought with what was authorised, and the rules.
+    pub policy: Histogram,
+    /// Reserving and settling in the ledger.
+    pub ledger: Histogram,
+    /// Waiting until an event is written.
+    pub evidence: Histogram,
+    /// All that we did, from the head of a request to its last answer byte.
+    pub total: Histogram,
+}
+
+impl Overhead {
+    fn of(phases: &HistogramVec) -> Self {
+        let phase = |name: &str| phases.with_label_values(&[name]);
+        Self {
+            verify: phase("verify"),
+            policy: phase("policy"),
+            ledger: phase("ledger"),
+            evidence: phase("evidence"),
+            total: phase("total"),
+        }
+    }
+}
+
+const OVERHEAD_S: [f64; 13] =
+    [0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1];
 const LATENCY_S: [f64; 14] =
     [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
@@ -80,8 +123,8 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("permyx".to_owned()), None)?;
         let r = &registry;
-        let build = int_gauges(r, "build_info", "The running build", &["version"])?;
-        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        let build = int_gauges(r, "build_info", "The running build", &["version", "revision", "features"])?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION"), REVISION, FEATURES]).set(1);
         Ok(Self {
             http_requests: counters(
                 r,
@@ -94,6 +137,15 @@ impl Metrics {
                 "http_request_duration_seconds",
                 "Request to last answer byte",
                 &["listener", "route"],
+            )?,
+            overhead: Overhead::of(&overhead(r)?),
+            connections: int_gauges(r, "downstream_connections", "Connections of callers", &["listener"])?,
+            draining: gauge(r, "draining", "1 while the process is on its way out")?,
+            clock_skew: gauges(
+                r,
+                "clock_skew_seconds",
+                "How far the clock of a peer is ahead of this one's",
+                &["peer"],
             )?,
             decisions: counters(r, "decisions_total", "Judgements", &["stage", "decision", "reason", "enforcement"])?,
             tokenless: counters(
@@ -180,6 +232,12 @@ impl Metrics {
             evidence_shipping: gauge(r, "evidence_shipping_ok", "Whether the control plane takes this spool's events")?,
             evidence_gaps: counters(r, "evidence_gap_events_total", "Declared gaps; must stay 0", &["cause"])?,
             evidence_publish: histogram(r, "evidence_publish_duration_seconds", "Time to publish a checkpoint")?,
+            evidence_sealed: Sealed::default(),
+            evidence_checkpoint_age: float_gauge(
+                r,
+                "evidence_checkpoint_age_seconds",
+                "Since the signed log last covered every event of the store; 0 where this process signs none",
+            )?,
             evidence_log_size: gauge(r, "evidence_log_leaves", "Events in the signed log of this year")?,
             evidence_log_verified: gauge(r, "evidence_log_verified", "Whether the signed log verifies")?,
             evidence_log_ok: gauge(r, "evidence_log_ok", "Whether the signed log is continued")?,
@@ -204,6 +262,7 @@ impl Metrics {
             )?,
             revocations: int_gauges(r, "revocations", "What is revoked", &["kind"])?,
             revocation_sync_ok: gauge(r, "revocation_sync_ok", "1 unless revocations should be shared and are not")?,
+            process: ProcessCollector::for_self(),
             registry,
         })
     }
@@ -224,10 +283,43 @@ impl Metrics {
     pub fn render(&self) -> Vec<u8> {
         let mut out = Vec::new();
         // Writing to a Vec cannot fail, and the families were checked when they were registered.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut out);
+        let families = self.registry.gather().into_iter().chain(self.process.collect()).collect::<Vec<_>>();
+        let _ = TextEncoder::new().encode(&families, &mut out);
         out
     }
 }
+
+/// When the signed log last covered all that was in the store.
+#[derive(Default)]
+pub struct Sealed(AtomicI64);
+
+impl Sealed {
+    pub fn at(&self, now: Timestamp) {
+        self.0.store(now.millis(), Ordering::Relaxed);
+    }
+
+    /// Seconds since then; 0 where nothing is sealed here.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a duration, exact far beyond any that occurs")]
+    pub fn age_s(&self, now: Timestamp) -> f64 {
+        match self.0.load(Ordering::Relaxed) {
+            0 => 0.0,
+            at => (now.millis() - at).max(0) as f64 / 1e3,
+        }
+    }
+}
+
+/// What was built, as whoever builds a release says it.
+const REVISION: &str = match option_env!("PERMYX_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};
+const FEATURES: &str = match (cfg!(feature = "gateway"), cfg!(feature = "control-plane")) {
+    (true, true) => "gateway,control-plane",
+    (true, false) => "gateway",
+    (false, true) => "control-plane",
+    (false, false) => "none",
+};
 
 /// `2xx` and so on: a closed set whatever the merchant answers.
 #[must_use]
@@ -240,6 +332,12 @@ pub fn code_class(status: u16) -> &'static str {
         5 => "5xx",
         _ => "other",
     }
+}
+
+fn overhead(r: &Registry) -> Result<HistogramVec, prometheus::Error> {
+    let help = "Time of a request that is not spent on its caller or the merchant";
+    let opts = HistogramOpts::new("proxy_overhead_seconds", help).buckets(OVERHEAD_S.to_vec());
+    registered(r, HistogramVec::new(opts, &["phase"]))
 }
 
 fn registered<C: Collector + Clone + 'static>(

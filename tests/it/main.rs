@@ -50,6 +50,9 @@ mod introspect;
 /// How a process begins and ends.
 #[cfg(feature = "gateway")]
 mod lifecycle;
+/// What is counted, whatever callers send.
+#[cfg(feature = "gateway")]
+mod metrics;
 /// `observe`: what is told is recorded.
 #[cfg(feature = "control-plane")]
 mod observe;

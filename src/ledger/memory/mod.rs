@@ -299,6 +299,7 @@ impl Ledger for MemoryLedger {
             quarantine_s: self.epoch.remaining_s(self.clock.now()),
             shared: false,
             exactly_once: true,
+            clock_ahead_s: None,
         }
     }
 }

@@ -202,6 +202,7 @@ async fn look_over(
     // Its clock was read between our two looks at ours: the middle of them is compared.
     let ours = (asked.millis() + clock.now().millis()) / 2;
     let off_ms = seconds * 1000 + micros / 1000 - ours;
+    access.clock_ahead.tell(off_ms);
     vet(&info, access.durability, off_ms).map_err(|why| NoLine::Unsafe { address: address.clone(), why })
 }
 

@@ -41,7 +41,7 @@ use super::{
 };
 pub use door::Door;
 use fleet::Fleet;
-pub use options::{Access, Address, Durability, Password, RedisOptions, Secret, Topology};
+pub use options::{Access, Address, ClockAhead, Durability, Password, RedisOptions, Secret, Topology};
 use steps::{LAPSED_MAX, SettleFault};
 pub use text::Full;
 pub use trouble::Trouble;
@@ -208,6 +208,7 @@ impl Shared {
             quarantine_s,
             shared: true,
             exactly_once: self.options.access.durability.is_exactly_once(),
+            clock_ahead_s: Some(self.options.access.clock_ahead.seconds()),
         }
     }
 }

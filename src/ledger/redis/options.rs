@@ -113,6 +113,22 @@ pub struct Access {
     pub durability: Durability,
     #[cfg(feature = "tls")]
     pub tls: Option<std::sync::Arc<rustls::ClientConfig>>,
+    pub clock_ahead: ClockAhead,
+}
+
+/// How far the clock of a server was ahead of ours at the last look at it, for whoever asks.
+#[derive(Clone, Debug, Default)]
+pub struct ClockAhead(std::sync::Arc<std::sync::atomic::AtomicI64>);
+
+impl ClockAhead {
+    pub(super) fn tell(&self, ms: i64) {
+        self.0.store(ms, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a difference of clocks, exact far beyond any that occurs")]
+    pub(super) fn seconds(&self) -> f64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed) as f64 / 1e3
+    }
 }
 
 impl Access {

@@ -58,6 +58,11 @@ impl Connection {
         Ok(Self { address, stream, unread: Vec::new() })
     }
 
+    /// The same connection for another thread, to write while this one reads.
+    pub fn writer(&self) -> Self {
+        Self { address: self.address, stream: self.stream.try_clone().unwrap(), unread: Vec::new() }
+    }
+
     /// Sends these bytes as they are. That the peer no longer reads is no failure: it may have
     /// answered already.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {

@@ -18,6 +18,7 @@ const POLL: Duration = Duration::from_millis(10);
 
 fn options(port: u16) -> RedisOptions {
     let access = Access {
+        clock_ahead: ClockAhead::default(),
         username: None,
         password: None,
         database: 0,
