@@ -9,7 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use notify::event::{AccessKind, AccessMode};
 use notify::{EventKind, RecursiveMode, Watcher};
-use tokio::sync::mpsc;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{broadcast, mpsc};
 
 use crate::model::intent::Sha256;
 
@@ -39,6 +40,41 @@ impl<T> Reloaded<T> {
 
     pub fn replace(&self, value: T) {
         self.0.store(Arc::new(value));
+    }
+}
+
+/// Wakes everybody who follows files: on SIGHUP, or on a command.
+#[derive(Clone)]
+pub struct Nudges(broadcast::Sender<()>);
+
+impl Default for Nudges {
+    fn default() -> Self {
+        Self(broadcast::channel(1).0)
+    }
+}
+
+impl Nudges {
+    pub fn nudge(&self) {
+        // Nobody may be following.
+        let _ = self.0.send(());
+    }
+
+    #[must_use]
+    pub fn listen(&self) -> Nudged {
+        Nudged(self.0.subscribe())
+    }
+}
+
+/// Where nudges arrive.
+pub struct Nudged(broadcast::Receiver<()>);
+
+impl Nudged {
+    /// Resolves with the next one; several that came meanwhile are one.
+    pub async fn next(&mut self) {
+        match self.0.recv().await {
+            Ok(()) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 }
 
@@ -97,7 +133,7 @@ pub fn fingerprint(files: &Files) -> Sha256 {
 /// Calls `changed` whenever something in `dir` may have changed: on events of the *directory*
 /// (ConfigMap updates swap `..data` and never touch the file), on a nudge, and every few seconds.
 /// Runs until the task is dropped.
-pub async fn watch(dir: PathBuf, mut nudge: mpsc::Receiver<()>, mut changed: impl FnMut() + Send + 'static) {
+pub async fn watch(dir: PathBuf, mut nudged: Nudged, mut changed: impl FnMut() + Send + 'static) {
     let (seen, mut events) = mpsc::channel(1);
     let on_event = move |event: notify::Result<notify::Event>| {
         if event.as_ref().is_ok_and(|event| only_looked_at(event.kind)) {
@@ -116,7 +152,7 @@ pub async fn watch(dir: PathBuf, mut nudge: mpsc::Receiver<()>, mut changed: imp
     loop {
         tokio::select! {
             Some(()) = events.recv() => tokio::time::sleep(SETTLE).await,
-            Some(()) = nudge.recv() => {}
+            () = nudged.next() => {}
             () = tokio::time::sleep(POLL) => {}
         }
         while events.try_recv().is_ok() {}
@@ -147,8 +183,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (reads, seen) = (Arc::new(AtomicUsize::new(0)), Arc::new(tokio::sync::Notify::new()));
         let (reading, seeing, path) = (reads.clone(), seen.clone(), dir.path().to_owned());
-        let (_nudge, nudged) = mpsc::channel(1);
-        let following = tokio::spawn(watch(dir.path().to_owned(), nudged, move || {
+        let following = tokio::spawn(watch(dir.path().to_owned(), Nudges::default().listen(), move || {
             read_dir(&path, "toml").unwrap();
             reading.fetch_add(1, Ordering::SeqCst);
             seeing.notify_one();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::decide::policy::Policy;
+use crate::decide::policy::{Mode, Policy};
 use crate::evidence::Spool;
 use crate::model::document::{Problem, Problems};
 use crate::model::event::{Event, EventKind};
@@ -42,6 +42,17 @@ impl Policies {
 
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Policy>> {
         self.by_store.values()
+    }
+
+    /// The same with other modes for some stores.
+    fn in_modes(mut self, modes: &HashMap<StoreId, Mode>) -> Self {
+        for (store, mode) in modes {
+            if let Some(policy) = self.by_store.get_mut(store) {
+                *policy = Arc::new(policy.in_mode(*mode));
+            }
+        }
+        self.enforce_something = self.by_store.values().any(|policy| policy.enforces_something());
+        self
     }
 
     /// Parses a whole directory; every problem of every file at once.
@@ -99,6 +110,8 @@ pub struct PolicyBook {
     current: Reloaded<Policies>,
     /// Fingerprint of what was last read, taken or not, and why it was not taken.
     last: Mutex<(Option<Sha256>, Option<String>)>,
+    /// Modes that hold instead of those of the files, until they are given up or the process ends.
+    by_hand: Mutex<HashMap<StoreId, Mode>>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -112,6 +125,7 @@ impl PolicyBook {
             dir,
             current: Reloaded::new(policies),
             last: Mutex::new((Some(fingerprint(&files)), None)),
+            by_hand: Mutex::default(),
             clock,
             metrics,
         };
@@ -158,8 +172,25 @@ impl PolicyBook {
         }
     }
 
-    fn take(&self, policies: Policies, print: Option<Sha256>, evidence: &Spool) {
+    /// Puts a store into this mode on all its routes whatever its file says, or (`None`) as its file says.
+    pub fn set_by_hand(&self, store: &StoreId, mode: Option<Mode>, evidence: &Spool) {
+        match mode {
+            Some(mode) => self.by_hand.lock().insert(store.clone(), mode),
+            None => self.by_hand.lock().remove(store),
+        };
+        // As if they had never been read.
+        self.last.lock().0 = None;
+        self.reload(evidence);
+    }
+
+    #[must_use]
+    pub fn is_set_by_hand(&self, store: &StoreId) -> bool {
+        self.by_hand.lock().contains_key(store)
+    }
+
+    fn take(&self, read: Policies, print: Option<Sha256>, evidence: &Spool) {
         let before = self.snapshot();
+        let policies = read.in_modes(&self.by_hand.lock());
         for policy in policies.iter().filter(|policy| before.of(policy.store()) != **policy) {
             let mut event = self.event(EventKind::PolicyActivated, policy.store().clone());
             event.data.policy_hash = Some(policy.hash());

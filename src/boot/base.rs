@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 
 use crate::authority::Authority;
 use crate::authority::policies::PolicyBook;
@@ -15,12 +15,14 @@ use crate::config::Config;
 use crate::config::TlsFiles;
 use crate::draining::Draining;
 use crate::evidence::{Spool, SpoolOptions, Unsettled, sync_loop, unsettled};
+use crate::keystore::admin::AdminToken;
 use crate::keystore::signing::SigningKeys;
 use crate::ledger::front::Front;
 #[cfg(feature = "tls")]
 use crate::net::tls::Certificate;
 use crate::ops::Ops;
-use crate::reload::{self, Reloaded};
+use crate::ops::admin::Admin;
+use crate::reload::Reloaded;
 use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
@@ -83,18 +85,17 @@ impl Base {
 
     fn accompany(&mut self, config: &Config) {
         self.tasks.accompany(sync_loop(self.evidence.clone()));
-        let nudge = hang_up(&mut self.tasks);
         if let Some(dir) = config.policies.clone() {
             let (policies, evidence) = (self.policies.clone(), self.evidence.clone());
-            self.tasks.accompany(reload::watch(dir, nudge, move || policies.reload(&evidence)));
+            self.tasks.follow(dir, move || policies.reload(&evidence));
         }
         if let Some(dir) = config.catalog.clone() {
-            let (catalog, nudge) = (self.catalog.clone(), mpsc::channel(1).1);
-            self.tasks.accompany(reload::watch(dir, nudge, move || {
+            let catalog = self.catalog.clone();
+            self.tasks.follow(dir, move || {
                 if let Err(error) = catalog.reload() {
                     tracing::error!(%error, "catalogs not taken, those before stay");
                 }
-            }));
+            });
         }
     }
 
@@ -147,8 +148,7 @@ pub(super) fn tls(files: &TlsFiles, base: &mut Base) -> Result<Arc<rustls::Serve
     dirs.dedup();
     for dir in dirs {
         let (certificate, metrics, clock) = (certificate.clone(), base.metrics.clone(), base.clock.clone());
-        let nudge = hang_up(&mut base.tasks);
-        base.tasks.accompany(reload::watch(dir.to_owned(), nudge, move || match certificate.reload() {
+        base.tasks.follow(dir.to_owned(), move || match certificate.reload() {
             Ok(false) => {}
             Ok(true) => {
                 tracing::info!("certificate renewed");
@@ -158,9 +158,24 @@ pub(super) fn tls(files: &TlsFiles, base: &mut Base) -> Result<Arc<rustls::Serve
                 tracing::error!(%error, "certificate not taken, the one before stays");
                 metrics.reloaded("certificate", false, clock.now());
             }
-        }));
+        });
     }
     Ok(config)
+}
+
+/// Administration, where the configuration asks for it.
+pub(super) async fn admin(config: &Config, ops: &Ops, base: &mut Base) -> Result<Option<Address>, BootError> {
+    let Some(asked) = config.admin_listen else { return Ok(None) };
+    let listener = base.listeners.open("admin", asked).await?;
+    let address = local(&listener, "admin", asked, false);
+    let token = AdminToken::open(&config.data)?;
+    tracing::info!(file = %AdminToken::path(&config.data).display(), "the token of administration is in this file");
+    let admin =
+        Admin { ops: ops.clone(), config: Arc::new(config.effective()), token, nudges: base.tasks.nudges().clone() };
+    base.tasks.accompany(async move {
+        let _ = axum::serve(listener, admin.router()).await;
+    });
+    Ok(Some(address))
 }
 
 /// Whose tokens are taken, and what signs new ones.
@@ -168,19 +183,6 @@ pub(super) struct Keys {
     pub(super) ring: Arc<Reloaded<KeyRing>>,
     pub(super) issuer: Option<Arc<Reloaded<SigningKeys>>>,
     pub(super) unknown_key: Arc<Notify>,
-}
-
-/// A nudge for each SIGHUP.
-fn hang_up(tasks: &mut Tasks) -> mpsc::Receiver<()> {
-    let (nudge, nudged) = mpsc::channel(1);
-    tasks.accompany(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let Ok(mut hup) = signal(SignalKind::hangup()) else { return };
-        while hup.recv().await.is_some() {
-            let _ = nudge.try_send(());
-        }
-    });
-    nudged
 }
 
 /// This process's own spool.

@@ -6,21 +6,20 @@ use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::api::log::{LogApi, log_router};
 use crate::api::orders::{Hook, OrdersApi, orders_router};
 use crate::api::stream::{StreamApi, stream_router};
 use crate::api::{self, Api, Beside};
 use crate::authority::Authority;
-use crate::clock::Clock;
 use crate::config::{Config, HookConfig, TlsFiles};
 use crate::keystore::agent_file::ApiKeyStore;
 use crate::keystore::agents::ApiKeys;
 use crate::keystore::signing::SigningStore;
 use crate::portal::{self, Portal};
 use crate::quota::allowance::Allowances;
-use crate::reload::{self, Reloaded};
+use crate::reload::Reloaded;
 use crate::token::keys::KeyRing;
 
 use super::base::{Base, Keys, local};
@@ -40,7 +39,7 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
         return Err(BootError::Insecure(config.api.listen));
     }
     let mut base = Base::open(config, "/servers/permyx".to_owned())?;
-    let keys = issuing_keys(&config.data, &base.clock, &mut base.tasks)?;
+    let keys = issuing_keys(&config.data, &mut base)?;
     let opened = match &config.ledger.redis {
         Some(options) => Opened::redis(options, &base, config),
         None => Opened::elsewhere(config),
@@ -48,9 +47,10 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
     let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(config, &authority, config.ledger.redis.is_some()).await?;
     let (address, lane) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
+    let admin_address = super::base::admin(config, &ops, &mut base).await?;
     let Base { tasks, listeners, evidence, .. } = base;
     Ok(Running {
-        addresses: vec![address, ops_address],
+        addresses: [address, ops_address].into_iter().chain(admin_address).collect(),
         ops,
         tasks,
         listeners,
@@ -112,19 +112,20 @@ fn hooks(config: &Config) -> Vec<Hook> {
 }
 
 /// The keys of an issuer: signer and ring from one directory, followed as it changes.
-pub(super) fn issuing_keys(data: &Path, clock: &Clock, tasks: &mut Tasks) -> Result<Keys, BootError> {
+pub(super) fn issuing_keys(data: &Path, base: &mut Base) -> Result<Keys, BootError> {
+    let Base { clock, tasks, .. } = base;
     let store = SigningStore::of(data);
     let keys = store.load(clock.now())?;
     let ring = Arc::new(Reloaded::new(KeyRing::of_set(keys.published()).0));
     let issuer = Arc::new(Reloaded::new(keys));
     let (following, ring_too, clock, dir) = (issuer.clone(), ring.clone(), clock.clone(), store.dir().to_owned());
-    tasks.accompany(reload::watch(dir, mpsc::channel(1).1, move || match store.load(clock.now()) {
+    tasks.follow(dir, move || match store.load(clock.now()) {
         Ok(keys) => {
             ring_too.replace(KeyRing::of_set(keys.published()).0);
             following.replace(keys);
         }
         Err(error) => tracing::error!(%error, "signing keys not taken, those before stay"),
-    }));
+    });
     Ok(Keys { ring, issuer: Some(issuer), unknown_key: Arc::default() })
 }
 
@@ -133,10 +134,10 @@ fn api_keys(config: &Config, tasks: &mut Tasks) -> Result<Arc<Reloaded<ApiKeys>>
     let store = ApiKeyStore::of(&config.data);
     let keys = Arc::new(Reloaded::new(store.load()?));
     let (following, dir) = (keys.clone(), store.dir().to_owned());
-    tasks.accompany(reload::watch(dir, mpsc::channel(1).1, move || match store.load() {
+    tasks.follow(dir, move || match store.load() {
         Ok(keys) => following.replace(keys),
         Err(error) => tracing::error!(%error, "API keys not taken, those before stay"),
-    }));
+    });
     Ok(keys)
 }
 

@@ -62,7 +62,7 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     base.tasks.serve(async move {
         let _ = Sandbox::serve(merchant, until(stop)).await;
     });
-    let keys = issuing_keys(&data, &base.clock, &mut base.tasks)?;
+    let keys = issuing_keys(&data, &mut base)?;
     let opened = Opened::memory(&config, &base, 0)?;
     let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(&config, &authority, true).await?;

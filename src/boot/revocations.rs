@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
-use tokio::sync::mpsc;
 
 use crate::authority::revoke::revocation_event;
 use crate::clock::Clock;
@@ -12,7 +11,6 @@ use crate::config::Config;
 use crate::evidence::Spool;
 use crate::ledger::redis::Door;
 use crate::model::ids::TraceId;
-use crate::reload;
 use crate::revocation::KillSwitch;
 use crate::revocation::shared::{self, Connect, Pushes};
 use crate::telemetry::metrics::Metrics;
@@ -38,13 +36,13 @@ pub(super) fn kill_switch(
     let switch = KillSwitch::open(&config.data, clock.clone(), metrics.clone(), Box::new(heard))?;
     let switch = Arc::new(switch);
     let following = switch.clone();
-    tasks.accompany(reload::watch(config.data.clone(), mpsc::channel(1).1, move || {
+    tasks.follow(config.data.clone(), move || {
         let taken = following.refresh();
         following.count_reload(taken.is_ok());
         if let Err(error) = taken {
             tracing::error!(%error, "revocations not taken or not written, those known stay in force");
         }
-    }));
+    });
     if let Some(redis) = shared_revocations(config) {
         switch.expect_others();
         tasks.accompany(shared::follow(switch.clone(), redis));

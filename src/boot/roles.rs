@@ -39,9 +39,10 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
     let (ops, ops_address) = base.ops(config, &authority, true).await?;
     let address = start_gateway(config, &authority, &mut base).await?;
     let shipping = shipping(config, &base)?;
+    let admin_address = super::base::admin(config, &ops, &mut base).await?;
     let Base { tasks, listeners, evidence, .. } = base;
     Ok(Running {
-        addresses: vec![address, ops_address],
+        addresses: [address, ops_address].into_iter().chain(admin_address).collect(),
         ops,
         tasks,
         listeners,
@@ -80,6 +81,13 @@ async fn followed_keys(source: JwksSource, max_stale: std::time::Duration, base:
         tracing::warn!(error = %chain(&error), "no key set yet");
     }
     let keys = Keys { ring: jwks.ring.clone(), issuer: None, unknown_key: jwks.unknown_key.clone() };
+    let (mut nudged, asked) = (base.tasks.nudges().listen(), jwks.unknown_key.clone());
+    base.tasks.accompany(async move {
+        loop {
+            nudged.next().await;
+            asked.notify_one();
+        }
+    });
     base.tasks.accompany(async move { jwks.follow().await });
     Ok(keys)
 }

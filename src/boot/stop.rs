@@ -1,5 +1,6 @@
 //! What ends a process, and how much time that may take.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -8,6 +9,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::config::Shutdown;
+use crate::reload::{self, Nudges};
 
 /// What is left at the end for the ledger and the evidence, at most.
 const RECORDS: Duration = Duration::from_secs(5);
@@ -100,12 +102,26 @@ pub(super) struct Tasks {
     cut: watch::Sender<bool>,
     serving: JoinSet<()>,
     accompanying: JoinSet<()>,
+    nudges: Nudges,
 }
 
 impl Tasks {
     pub(super) fn new() -> Self {
         let (stop, cut) = (watch::channel(false).0, watch::channel(false).0);
-        Self { stop, cut, serving: JoinSet::new(), accompanying: JoinSet::new() }
+        let nudges = Nudges::default();
+        let mut tasks = Self { stop, cut, serving: JoinSet::new(), accompanying: JoinSet::new(), nudges };
+        tasks.accompany(hang_up(tasks.nudges.clone()));
+        tasks
+    }
+
+    /// Calls `changed` whenever something in `dir` may have changed.
+    pub(super) fn follow(&mut self, dir: PathBuf, changed: impl FnMut() + Send + 'static) {
+        let nudged = self.nudges.listen();
+        self.accompany(reload::watch(dir, nudged, changed));
+    }
+
+    pub(super) fn nudges(&self) -> &Nudges {
+        &self.nudges
     }
 
     pub(super) fn told(&self) -> Told {
@@ -139,6 +155,14 @@ impl Tasks {
 
 async fn ended(tasks: &mut JoinSet<()>) {
     while tasks.join_next().await.is_some() {}
+}
+
+/// A nudge for each SIGHUP.
+async fn hang_up(nudges: Nudges) {
+    let Ok(mut hup) = signal(SignalKind::hangup()) else { return };
+    while hup.recv().await.is_some() {
+        nudges.nudge();
+    }
 }
 
 /// Resolves when `stop` turns true.

@@ -1,6 +1,7 @@
 //! The configuration file as it is written.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,6 +32,7 @@ pub struct ConfigDoc {
     gateway: GatewayDoc,
     api: ApiDoc,
     ops: OpsDoc,
+    admin: AdminDoc,
     ledger: LedgerDoc,
     policies: DirDoc,
     catalog: DirDoc,
@@ -114,6 +116,25 @@ struct ApiDoc {
 struct OpsDoc {
     /// Metrics and health; default `127.0.0.1:9464`.
     listen: Option<At<String>>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct AdminDoc {
+    /// Where administration listens, `127.0.0.1:9901`: an address that this machine alone reaches. Without it, nowhere.
+    listen: Option<At<String>>,
+}
+
+impl AdminDoc {
+    fn compile(self, found: Found<'_>) -> Option<SocketAddr> {
+        let told = self.listen?;
+        let listen = address(Some(&told), 9901, found);
+        if !listen.ip().is_loopback() {
+            let message = format!("administration may not listen on `{}`, which other machines reach", *told);
+            found.push(told.problem(message, "write \"127.0.0.1:9901\", and come by way of this machine"));
+        }
+        Some(listen)
+    }
 }
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -242,6 +263,7 @@ impl ConfigDoc {
             log: Log { filter: self.log.filter.unwrap_or_else(|| "info".to_owned()), format: self.log.format },
             gateway,
             api,
+            admin_listen: self.admin.compile(found),
             ops_listen: address(self.ops.listen.as_ref(), 9464, found),
             ledger: self.ledger.compile(base, found),
             policies: self.policies.dir.map(|dir| base.join(dir)),

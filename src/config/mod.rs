@@ -2,6 +2,7 @@
 
 mod detect;
 mod document;
+mod effective;
 mod ledger;
 mod orders;
 mod words;
@@ -31,6 +32,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     pub api: ApiConfig,
     pub ops_listen: SocketAddr,
+    /// Where administration listens: this machine alone reaches it. `None`: nowhere.
+    pub admin_listen: Option<SocketAddr>,
     pub ledger: LedgerConfig,
     pub policies: Option<PathBuf>,
     pub catalog: Option<PathBuf>,

@@ -132,6 +132,14 @@ impl Policy {
         self.routes.values().chain([&self.base]).any(|rules| rules.mode == Mode::Enforce)
     }
 
+    /// The same with this mode on all routes.
+    #[must_use]
+    pub fn in_mode(&self, mode: Mode) -> Self {
+        let mut other = self.clone();
+        other.routes.values_mut().chain([&mut other.base]).for_each(|rules| rules.mode = mode);
+        other
+    }
+
     #[must_use]
     pub fn base(&self) -> RouteRules {
         self.base

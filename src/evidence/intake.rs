@@ -161,6 +161,7 @@ const fn is_a_gateways(kind: EventKind) -> bool {
         | EventKind::RevocationLifted
         | EventKind::LedgerEpochChanged
         | EventKind::EvidenceGap
+        | EventKind::SystemAdministered
         | EventKind::SystemStarted
         | EventKind::SystemStopped => true,
         EventKind::ExecutionAuthorized

@@ -4,6 +4,7 @@
 //! every write is locked, whole and flushed, and a file that cannot be read is an error that names
 //! it: an empty set of keys is never taken for one.
 
+pub mod admin;
 pub mod agent_file;
 pub mod agents;
 pub mod secret;
@@ -43,6 +44,8 @@ pub enum KeystoreError {
     NeedsStores(agents::Role),
     #[error("this is not an API key: its form is `permyx_<role>_<secret>`, with the role it is made for")]
     NotASecret,
+    #[error("the token of administration in `{}` has fewer than 32 characters: write a longer one, or remove the file", .0.display())]
+    WeakAdmin(PathBuf),
     #[error("a key cannot be made")]
     NotMade(#[source] KeyError),
 }

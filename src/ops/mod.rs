@@ -1,5 +1,7 @@
 //! Floor 6: what operators ask: metrics and health. Read only, on a listener of its own.
 
+pub mod admin;
+
 use std::sync::Arc;
 
 use axum::Router;

@@ -2,6 +2,9 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
+/// Administration of a running gateway.
+#[cfg(feature = "gateway")]
+mod admin;
 /// `permyx gateway` by itself: its keys, TLS, and what it refuses to start with.
 #[cfg(feature = "gateway")]
 mod alone;

@@ -55,6 +55,7 @@ kinds! {
     EvidenceGap = "evidence.gap",
     EvidenceLogOpened = "evidence.log_opened",
     EvidenceExported = "evidence.exported",
+    SystemAdministered = "system.administered",
     SystemStarted = "system.started",
     SystemStopped = "system.stopped",
 }
