@@ -77,16 +77,11 @@ def quiet():
         os.close(kept)
 
 
-@functools.cache
-def loaded(chart):
-    with quiet():
-        return helm_python.Chart.load(chart)
-
-
 def render(chart, values):
     """Each template with what became of it, without those of which nothing did."""
-    with quiet():
-        rendered = loaded(chart).render(values, name="demo", namespace="shop")
+    # Loaded anew: a render that turns a dependency off takes it out of the loaded chart.
+    with quiet(), helm_python.Chart.load(chart) as loaded:
+        rendered = loaded.render(values, name="demo", namespace="shop")
     return {path: text for path, text in sorted(rendered.items()) if text.strip()}
 
 
@@ -95,13 +90,14 @@ def rendered(name):
     return render(SETS[name][0], values_of(name))
 
 
+@functools.cache
 def objects(name):
     return objects_of(rendered(name))
 
 
 def objects_of(templates):
     texts = [text for path, text in templates.items() if not path.endswith("NOTES.txt")]
-    return [found for text in texts for found in yaml.safe_load_all(text) if found]
+    return [found for text in texts for found in yaml.load_all(text, yaml.CSafeLoader) if found]
 
 
 def of_kind(kind, name):
@@ -161,16 +157,19 @@ def permyx(*arguments):
     return ran.returncode, ran.stdout + ran.stderr
 
 
-@contextlib.contextmanager
 def on_disk(name):
-    """What the gateway of a set finds under /etc, as its mounts say: a directory that stands for `/`."""
+    """What the gateway of a set finds under /etc."""
     (volumes,) = [spec["volumes"] for _, spec in pod_specs(name) if gateway(name) in containers(spec)]
+    return mounted(gateway(name), volumes, {of["metadata"]["name"]: of.get("data") for of in of_kind("ConfigMap", name)})
+
+
+@contextlib.contextmanager
+def mounted(container, volumes, maps):
+    """A directory that stands for /etc/permyx, with the files of the mounts of a container."""
     volumes = {volume["name"]: volume for volume in volumes}
-    maps = {of["metadata"]["name"]: of.get("data", {}) for of in of_kind("ConfigMap", name)}
     with tempfile.TemporaryDirectory() as place:
-        place = Path(place)
-        for mount in gateway(name)["volumeMounts"]:
-            volume, directory = volumes[mount["name"]], place / mount["mountPath"].lstrip("/")
+        for mount in container["volumeMounts"]:
+            volume, directory = volumes[mount["name"]], Path(place, mount["mountPath"].lstrip("/"))
             if "configMap" in volume:
                 files = maps.get(volume["configMap"]["name"]) or stand_ins.CONFIGMAPS[volume["configMap"]["name"]]
             elif "secret" in volume:
@@ -180,4 +179,4 @@ def on_disk(name):
             directory.mkdir(parents=True)
             for file, text in files.items():
                 (directory / file).write_text(text.replace('"/etc/', f'"{place}/etc/'))
-        yield place / "etc/permyx"
+        yield Path(place, "etc/permyx")

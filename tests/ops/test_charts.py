@@ -1,5 +1,6 @@
 """What the charts render: recorded, valid for Kubernetes, and read by the program itself."""
 
+import copy
 import difflib
 import json
 import sys
@@ -43,7 +44,7 @@ class Rendered(unittest.TestCase):
                         kubernetes_validate.validate(found, version, strict=True)
 
     def test_an_invalid_object_is_seen(self):
-        (deployment,) = charts.of_kind("Deployment", "sidecar")
+        (deployment,) = copy.deepcopy(charts.of_kind("Deployment", "sidecar"))
         deployment["spec"]["template"]["spec"]["initContainers"][0]["restartpolicy"] = "Always"
         for version in KUBERNETES:
             with self.assertRaises(kubernetes_validate.ValidationError):
