@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -24,6 +25,19 @@ UPDATE = os.environ.get("UPDATE") == "1"
 
 ONE = EXAMPLES / "one-gateway.yaml"
 SEVERAL = (ONE, EXAMPLES / "several-gateways.yaml")
+
+
+def shipped():
+    """Rules and dashboards, and the copies in the chart, which cannot reach outside its directory."""
+    alerts, dashboards = ROOT / "conf/alerts/permyx.yaml", ROOT / "conf/dashboards"
+    pairs = [(alerts, CHART / "files/alerts.yaml")] if alerts.exists() else []
+    return pairs + [(path, CHART / "files/dashboards" / path.name) for path in sorted(dashboards.glob("*.json"))]
+
+
+# Before anything is rendered.
+if UPDATE:
+    for original, copy in shipped():
+        shutil.copyfile(original, copy)
 
 
 def value_set(name):
@@ -127,7 +141,7 @@ def golden_text(name):
         if path.endswith("NOTES.txt"):
             continue
         if path.endswith(("dashboards.yaml", "prometheusrule.yaml")):
-            text = yaml.safe_dump_all([without_files(found) for found in yaml.safe_load_all(text) if found])
+            text = yaml.safe_dump_all((without_files(found) for found in yaml.safe_load_all(text) if found), allow_unicode=True)
         lines = [line.rstrip() for line in text.strip().removeprefix("---").strip().splitlines()]
         parts.append(f"---\n# Source: {path}\n" + "\n".join(lines) + "\n")
     for path, text in rendered(name).items():

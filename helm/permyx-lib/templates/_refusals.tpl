@@ -33,7 +33,7 @@
 {{-   with get $.values $directory }}{{ if and .files .existingConfigMap }}{{ $at }}{{ $directory }}: `files` or `existingConfigMap`, not both{{ "\n" }}{{ end }}{{ end -}}
 {{- end -}}
 {{- $admin := dig "admin" "listen" "" $config -}}
-{{- if and $admin (not (regexMatch "^(127\\.|\\[::1\\]:)" $admin)) }}{{ $at }}config.admin.listen: {{ $admin }} can be reached from outside the pod; keep it on 127.0.0.1{{ "\n" }}{{ end -}}
+{{- if and $admin (not (regexMatch "^(127(\\.[0-9]+){3}|\\[::1\\]):" $admin)) }}{{ $at }}config.admin.listen: {{ $admin }} can be reached from outside the pod; keep it on 127.0.0.1{{ "\n" }}{{ end -}}
 {{- with .values.networkPolicy.protect }}{{ if and .enabled (not .podSelector) }}{{ $at }}networkPolicy.protect.podSelector: the labels of the pods that are protected{{ "\n" }}{{ end }}{{ end -}}
 {{- end -}}
 

@@ -24,7 +24,6 @@ For a chart that depends on this one with `alias: permyx`:
 
 {{- define "permyx.sidecar.objects" -}}
 {{- $p := dict "root" . }}{{ include "permyx-lib.asSidecar" $p -}}
-{{ include "permyx-lib.refuse" (include "permyx-lib.refusals" $p) -}}
 {{ include "permyx-lib.configmaps" $p }}
 {{- with .Values.permyx.networkPolicy.protect }}
 {{- if .enabled }}
@@ -65,4 +64,5 @@ spec:
 {{- $_ := set . "labels" (toYaml $labels) -}}
 {{- $_ := set . "sidecar" true -}}
 {{- $_ := set . "at" "permyx." -}}
+{{- include "permyx-lib.refuse" (include "permyx-lib.refusals" .) -}}
 {{- end -}}
