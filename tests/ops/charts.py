@@ -190,7 +190,18 @@ def mounted(container, volumes, maps):
                 files = stand_ins.secret(volume["secret"]["secretName"])
             else:
                 continue
-            directory.mkdir(parents=True)
-            for file, text in files.items():
-                (directory / file).write_text(text.replace('"/etc/', f'"{place}/etc/'))
+            publish(directory, {file: text.replace('"/etc/', f'"{place}/etc/') for file, text in files.items()})
         yield Path(place, "etc/permyx")
+
+
+def publish(directory, files):
+    """Puts files into a mounted directory as a node does: all at once, by moving one link."""
+    directory.mkdir(parents=True, exist_ok=True)
+    version = Path(tempfile.mkdtemp(prefix="..", dir=directory))
+    version.chmod(0o755)
+    for file, text in files.items():
+        (version / file).write_text(text)
+        if not (directory / file).is_symlink():
+            (directory / file).symlink_to(Path("..data", file))
+    (directory / "..data_tmp").symlink_to(version.name)
+    (directory / "..data_tmp").replace(directory / "..data")

@@ -6,6 +6,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+JWKS = json.loads((Path(__file__).parents[1] / "vectors/tokens.json").read_text())["jwks"]
+
 CONFIGMAPS = {
     "our-policies": {"store-123.toml": 'store = "store-123"\nmode = "observe"\ncurrency = "USD"\n'},
     "lists": {"crawlers.json": json.dumps([{"pattern": "Examplebot", "url": "https://bot.example"}])},
@@ -17,13 +19,9 @@ def secret(name):
     return {
         "permyx-ship": {"key": "permyx_gateway_not_a_real_one"},
         "permyx-redis": {"password": "secret", "sentinel": "secret", "ca.crt": certificate},
-        "permyx-jwks": {"jwks.json": json.dumps({"keys": [KEY]})},
+        "permyx-jwks": {"jwks.json": json.dumps(JWKS)},
         "shop-tls": {"tls.crt": certificate, "tls.key": key},
     }[name]
-
-
-# The public key of RFC 8037, appendix A.
-KEY = {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "rfc8037", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}
 
 
 @functools.cache
