@@ -3,10 +3,12 @@
 import copy
 import difflib
 import json
+import shutil
 import sys
 import tempfile
 import tomllib
 import unittest
+from pathlib import Path
 
 import helm_python
 import kubernetes_validate
@@ -67,6 +69,16 @@ class Rendered(unittest.TestCase):
             with charts.quiet():
                 listed = helm_python.dependency_list(chart)
             self.assertEqual([of["status"] for of in listed], ["unpacked"], chart)
+
+    def test_helm_dependency_update_comes_to_the_same(self):
+        """Who goes by the book, without the links, gets the library as an archive from beside the chart."""
+        with tempfile.TemporaryDirectory() as place, charts.quiet():
+            shutil.copytree(ROOT / "helm", Path(place, "helm"), symlinks=True)
+            chart = Path(place, "helm/permyx")
+            (chart / "charts/permyx-lib").unlink()
+            helm_python.dependency_update(chart)
+            self.assertEqual([of.name for of in (chart / "charts").iterdir()], ["permyx-lib-0.1.0.tgz"])
+            self.assertEqual(charts.render(chart, charts.values_of("monitored")), charts.rendered("monitored"))
 
     def test_a_packaged_chart_renders_the_same(self):
         with tempfile.TemporaryDirectory() as place, charts.quiet():

@@ -44,7 +44,7 @@ presets: gateway.presets
 {{- end -}}
 {{- if not (dig "gateway" "name" nil $config) }}{{ $_ := set $own "gateway.name" .name }}{{ end -}}
 {{- /* The sidecar is stopped after the merchant's containers: nobody is left to wait for. */ -}}
-{{- if and .sidecar (not (hasKey (get $config "shutdown" | default dict) "delay_s")) }}{{ $_ := set $own "shutdown.delay_s" 0 }}{{ end -}}
+{{- if and .sidecar (kindIs "invalid" (dig "shutdown" "delay_s" nil $config)) }}{{ $_ := set $own "shutdown.delay_s" 0 }}{{ end -}}
 {{- range $path, $value := $own }}{{ include "permyx-lib.put" (dict "in" $config "path" $path "value" $value) }}{{ end -}}
 {{- $box := dict "v" $config -}}
 {{- include "permyx-lib.integers" $box -}}
