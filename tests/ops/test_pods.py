@@ -83,6 +83,20 @@ class Files(unittest.TestCase):
                 mounted = {mount["name"] for of in charts.containers(spec) for mount in of.get("volumeMounts", [])}
                 self.assertEqual(mounted, {volume["name"] for volume in spec.get("volumes", [])}, f"{name}: {pod}")
 
+    def test_a_directory_may_be_a_volume_of_your_own(self):
+        """A ConfigMap holds no more than a mebibyte; and some fetch their policies."""
+        change = {
+            "policies": {"files": None},
+            "config": {"policies": {"dir": "/ours/policies"}},
+            "extraVolumes": [{"name": "ours", "persistentVolumeClaim": {"claimName": "ours"}}],
+            "extraVolumeMounts": [{"name": "ours", "mountPath": "/ours", "readOnly": True}],
+        }
+        found = render("one-gateway", change)
+        (conf,) = [of["data"]["permyx.toml"] for of in found if of["kind"] == "ConfigMap"]
+        self.assertIn('[policies]\n  dir = "/ours/policies"\n', conf)
+        (container,) = one("Deployment", found)["spec"]["template"]["spec"]["containers"]
+        self.assertIn({"name": "ours", "mountPath": "/ours", "readOnly": True}, container["volumeMounts"])
+
     def test_a_changed_configuration_rolls_the_pods_and_a_changed_policy_does_not(self):
         for name, at in (("one-gateway", lambda values: values), (SIDECAR, lambda values: {"permyx": values})):
             def sum_of(change):

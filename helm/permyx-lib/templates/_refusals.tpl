@@ -19,18 +19,18 @@
 {{- $own := dict
       "data" "it is /var/lib/permyx"
       "gateway.listen" "set `listen`"
-      "ops.listen" "set `listen`"
-      "policies.dir" "set `policies`"
-      "catalog.dir" "set `catalog`"
-      "gateway.presets" "set `presets`" -}}
+      "ops.listen" "set `listen`" -}}
 {{- range $path, $instead := $own -}}
 {{-   if include "permyx-lib.get" (dict "in" $config "path" $path) }}{{ $at }}config.{{ $path }}: the chart sets it; {{ $instead }}{{ "\n" }}{{ end -}}
 {{- end -}}
 {{- range include "permyx-lib.secretFiles" . | fromYamlArray -}}
-{{-   if and (get $.values.existingSecrets .secret).name (include "permyx-lib.get" (dict "in" $config "path" .to)) }}{{ $at }}config.{{ .to }}: existingSecrets.{{ .secret }} says it; take one away{{ "\n" }}{{ end -}}
+{{-   if and (get $.values.existingSecrets .secret).name (include "permyx-lib.get" (dict "in" $config "path" .to)) }}{{ $at }}config.{{ .to }}: `existingSecrets.{{ .secret }}` says it; take one away{{ "\n" }}{{ end -}}
 {{- end -}}
-{{- range $directory := include "permyx-lib.directories" . | fromYaml | keys | sortAlpha -}}
-{{-   with get $.values $directory }}{{ if and .files .existingConfigMap }}{{ $at }}{{ $directory }}: `files` or `existingConfigMap`, not both{{ "\n" }}{{ end }}{{ end -}}
+{{- range $directory, $path := include "permyx-lib.directories" . | fromYaml -}}
+{{-   with get $.values $directory -}}
+{{-     if and .files .existingConfigMap }}{{ $at }}{{ $directory }}: `files` or `existingConfigMap`, not both{{ "\n" }}{{ end -}}
+{{-     if and (or .files .existingConfigMap) (include "permyx-lib.get" (dict "in" $config "path" $path)) }}{{ $at }}config.{{ $path }}: `{{ $directory }}` says it; take one away{{ "\n" }}{{ end -}}
+{{-   end -}}
 {{- end -}}
 {{- $admin := dig "admin" "listen" "" $config -}}
 {{- if and $admin (not (regexMatch "^(127(\\.[0-9]+){3}|\\[::1\\]):" $admin)) }}{{ $at }}config.admin.listen: {{ $admin }} can be reached from outside the pod; keep it on 127.0.0.1{{ "\n" }}{{ end -}}
