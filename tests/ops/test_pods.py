@@ -147,6 +147,17 @@ class Life(unittest.TestCase):
             alone = name in ("one-gateway", "one-gateway-claim", "several-gateways-claim", "podmonitor", "protected", "extras")
             self.assertEqual(strategy, {"type": "Recreate"} if alone else rolling, name)
 
+    def test_what_scales_and_what_interrupts_knows_the_gateway(self):
+        (workload,) = charts.of_kind("Deployment", "autoscaled")
+        self.assertNotIn("replicas", workload["spec"], "the autoscaler's number would be undone by each upgrade")
+        (scaler,) = charts.of_kind("HorizontalPodAutoscaler", "autoscaled")
+        target = {"apiVersion": workload["apiVersion"], "kind": workload["kind"], "name": workload["metadata"]["name"]}
+        self.assertEqual(scaler["spec"]["scaleTargetRef"], target)
+        (budget,) = charts.of_kind("PodDisruptionBudget", "autoscaled")
+        self.assertEqual(budget["spec"], {"maxUnavailable": 1, "selector": workload["spec"]["selector"]})
+        (spread,) = workload["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        self.assertEqual(spread["labelSelector"], workload["spec"]["selector"])
+
     def test_the_sidecar_is_native_and_first(self):
         """Among the containers it would keep a Job alive; behind other init containers those would run unguarded."""
         ((_, spec),) = charts.pod_specs(SIDECAR)

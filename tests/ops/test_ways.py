@@ -23,7 +23,8 @@ class Ways(unittest.TestCase):
                 selector = service["spec"]["selector"]
                 self.assertTrue(self.selects(selector, workload["spec"]["template"]["metadata"]["labels"]), name)
                 self.assertFalse([pod for pod, labels in pods.items() if self.selects(selector, labels)], name)
-                self.assertIn(service["spec"]["ports"][0]["targetPort"], ("pmx-http", "pmx-metrics"))
+                port = "pmx-metrics" if service["metadata"]["name"].endswith("-metrics") else "pmx-http"
+                self.assertEqual(service["spec"]["ports"][0]["targetPort"], port)
 
     def test_metrics_do_not_come_out_where_the_gateway_does(self):
         for name in SETS:
