@@ -1,6 +1,6 @@
 # The commands of every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-fast lint bench bench-peers faults
+.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults
 CARGO ?= cargo
 
 help: ## list these commands
@@ -20,11 +20,15 @@ test: setup lint ## everything that must hold before a change lands
 	$(CARGO) test --locked --no-default-features --features gateway
 	$(CARGO) test --locked --bench '*'
 	$(CARGO) test --locked --bench peers -- --instructions --record benches/results/instructions.json
+	$(MAKE) test-ops
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check licenses bans sources; \
 	else echo "cargo-deny is not installed: licences, bans and sources are not checked here"; fi
 
 test-fast: ## the unit tests alone, in seconds
 	$(CARGO) test --locked --lib
+
+test-ops: ## charts, alert rules and dashboards, with a real Helm engine and a real Prometheus
+	@.ci/ops
 
 lint: ## formatting and clippy, both builds: everything, and the sidecar alone
 	$(CARGO) fmt --check
