@@ -4,7 +4,7 @@ import math
 import time
 import unittest
 
-from running import stage
+from running import Traffic, stage
 from test_alerts import dashboards, objective_queries, queries
 
 VARIABLES = {"$job": ".*", "$instance": ".*", "$__rate_interval": "15s", "${datasource}": "prometheus"}
@@ -55,6 +55,8 @@ class Data(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.stage = stage()
+        cls.traffic = Traffic(cls.stage.setting)
+        cls.addClassCleanup(cls.traffic.close)
 
     def finite(self, query):
         series = self.stage.setting.query(query)
@@ -67,7 +69,7 @@ class Data(unittest.TestCase):
             asked = [(name, query) for name, query in asked if not self.finite(query)]
             if asked:
                 time.sleep(1)
-        self.assertIsNone(self.stage.traffic.failure)
+        self.assertIsNone(self.traffic.failure)
         return asked
 
     def test_every_query_of_every_panel_gives_data(self):
