@@ -28,9 +28,45 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PERMYX = Path(os.environ.get("PERMYX", ROOT / "target/debug/permyx")).resolve()
-AGENT, MERCHANT = "permyx_agent_YOUR_KEY", "permyx_merchant_YOUR_KEY"
+AGENT = "permyx_agent_YOUR_KEY"
 STORE, VARIANT = "store-123", "shopify:variant:123456"
 LOOPBACK = "127.0.0.1:0"
+CRAWLER = "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"
+CONFIG = """
+data = "data"
+[gateway]
+name = "one"
+listen = "127.0.0.1:{gateway}"
+fallback = "{merchant}"
+{routes}
+[ops]
+listen = "127.0.0.1:{ops}"
+[ledger.redis]
+nodes = ["127.0.0.1:{redis}"]
+[policies]
+dir = "policies"
+[keys]
+jwks_url = "{api}/.well-known/jwks.json"
+[evidence.ship]
+url = "{api}"
+key_file = "ship.key"
+"""
+ROUTE = f"""
+[[gateway.routes]]
+name = "{{name}}"
+path = "/{{name}}"
+preset = "oneshot-json"
+store = "{STORE}"
+upstream = "{{upstream}}"
+"""
+PROMETHEUS = """
+global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
+rule_files: ['{rules}']
+scrape_configs:
+{jobs}
+"""
+# Each a deployment of its own: that their policies differ is no drift.
+JOB = "- {{job_name: {job}, static_configs: [{{targets: ['{target}'], labels: {{namespace: '{job}'}}}}]}}"
 
 
 def die_with_parent():
@@ -189,6 +225,10 @@ class Setting:
         assert done.returncode == 0, f"{line}: {done.stderr}"
         return done.stdout
 
+    def api_key(self, role, *terms):
+        made = json.loads(self.permyx("agent-key", "create", "--data", self.data, "--role", role, *terms, "--json"))
+        return next(word for word in made.values() if str(word).startswith(f"permyx_{role}_"))
+
     def _ready(self, name, *line):
         process = self.spawn(name, PERMYX, *line, "--ready-json", stdout=subprocess.PIPE)
         first = process.stdout.readline()
@@ -222,18 +262,13 @@ class Setting:
         # Two ways to meet an outage: `checkout` refuses, `open` lets pass.
         text = (ROOT / "policies/store-123.toml").read_text()
         (policies / "store-123.toml").write_text(text + '\n[routes.open]\non_unavailable = "allow_and_record"\n')
-        made = json.loads(self.permyx("agent-key", "create", "--data", self.data, "--role", "gateway", "--all-stores", "--json"))
-        key = next(word for word in made.values() if isinstance(word, str) and word.startswith("permyx_gateway_"))
-        (place / "ship.key").write_text(key)
-        route = '[[gateway.routes]]\nname = "{}"\npath = "{}"\npreset = "oneshot-json"\nstore = "' + STORE + '"\nupstream = "{}"\n'
-        (place / "permyx.toml").write_text(
-            f'data = "data"\n[gateway]\nname = "one"\nlisten = "127.0.0.1:{self.gateway_port}"\nfallback = "{self.merchant.url}"\n'
-            + route.format("checkout", "/checkout", self.merchant.url)
-            + route.format("open", "/open", self.merchant.url)
-            + route.format("nowhere", "/nowhere", f"http://127.0.0.1:{free_port()}")
-            + f'[ops]\nlisten = "127.0.0.1:{self.gateway_ops}"\n[ledger.redis]\nnodes = ["127.0.0.1:{self.redis_port}"]\n'
-            + f'[policies]\ndir = "policies"\n[keys]\njwks_url = "{self.dev["api"]}/.well-known/jwks.json"\n'
-            + f'[evidence.ship]\nurl = "{self.dev["api"]}"\nkey_file = "ship.key"\n')
+        (place / "ship.key").write_text(self.api_key("gateway", "--all-stores"))
+        nobody = f"http://127.0.0.1:{free_port()}"
+        upstreams = {"checkout": self.merchant.url, "open": self.merchant.url, "nowhere": nobody}
+        routes = "\n".join(ROUTE.format(name=name, upstream=url) for name, url in upstreams.items())
+        (place / "permyx.toml").write_text(CONFIG.format(
+            gateway=self.gateway_port, ops=self.gateway_ops, redis=self.redis_port, merchant=self.merchant.url,
+            api=self.dev["api"], routes=routes))
 
     def start_gateway(self):
         self.gateway = self._ready("gateway", "gateway", "--config", self.dir / "gateway/permyx.toml")
@@ -255,14 +290,10 @@ class Setting:
         return ask(where["gateway"] + path, json.dumps(cart), headers)[0]
 
     def _start_prometheus(self):
-        self.rules = ROOT / "conf/alerts/permyx.yaml"
-        # Two deployments: that their policies differ is no drift.
-        job = "- {{job_name: {0}, static_configs: [{{targets: ['{1}'], labels: {{namespace: '{0}'}}}}]}}\n"
         targets = {"permyx": self.dev, "permyx-gateway": self.gateway}
-        jobs = "".join(job.format(name, urllib.parse.urlsplit(where["ops"]).netloc) for name, where in targets.items())
+        jobs = [JOB.format(job=job, target=where["ops"].removeprefix("http://")) for job, where in targets.items()]
         config = self.dir / "prometheus.yml"
-        config.write_text(
-            f"global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\nrule_files: ['{self.rules}']\nscrape_configs:\n{jobs}")
+        config.write_text(PROMETHEUS.format(rules=ROOT / "conf/alerts/permyx.yaml", jobs="\n".join(jobs)))
         port = free_port()
         self.prometheus = f"http://127.0.0.1:{port}"
         self.spawn(
@@ -291,9 +322,7 @@ class Traffic:
 
     def __init__(self, setting):
         self.setting, self.stop, self.failure = setting, threading.Event(), None
-        made = json.loads(setting.permyx(
-            "agent-key", "create", "--data", setting.data, "--role", "agent", "--store", STORE, "--per-minute", "1", "--json"))
-        self.slow_key = next(word for word in made.values() if isinstance(word, str) and word.startswith("permyx_agent_"))
+        self.slow_key = setting.api_key("agent", "--store", STORE, "--per-minute", "1")
         self.thread = threading.Thread(target=self._run, daemon=True)
         self.thread.start()
 
@@ -321,7 +350,7 @@ class Traffic:
             setting.buy(where, token)
         setting.buy(where, token="a.b.c")
         setting.buy(where)
-        setting.buy(where, **{"User-Agent": "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"})
+        setting.buy(where, **{"User-Agent": CRAWLER})
         ask(where["gateway"] + "/items")
         if where is setting.gateway:
             setting.buy(where, setting.token(), path="/nowhere")
@@ -385,7 +414,8 @@ class Stage:
         # Some rounds of the rules.
         time.sleep(3)
         self.quiet_alerts = setting.alerts()
-        self.quiet_checkpoint_s = [float(series["value"][1]) for series in setting.query("permyx_evidence_checkpoint_age_seconds")]
+        checkpoints = setting.query("permyx_evidence_checkpoint_age_seconds")
+        self.quiet_checkpoint_s = [float(series["value"][1]) for series in checkpoints]
         misfortunes(setting)
 
 
