@@ -211,7 +211,8 @@ class Setting:
         if process is None:
             return
         if process.poll() is None:
-            process.kill() if kill else process.terminate()
+            # SIGINT, for whom we wait: it ends in order and without delay.
+            process.send_signal(signal.SIGKILL if kill else signal.SIGINT)
         try:
             process.wait(15)
         except subprocess.TimeoutExpired:
