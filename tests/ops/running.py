@@ -31,6 +31,7 @@ PERMYX = Path(os.environ.get("PERMYX", ROOT / "target/debug/permyx")).resolve()
 AGENT = "permyx_agent_YOUR_KEY"
 STORE, VARIANT = "store-123", "shopify:variant:123456"
 LOOPBACK = "127.0.0.1:0"
+DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 CRAWLER = "Mozilla/5.0 (compatible; GPTBot/1.2; +https://openai.com/gptbot)"
 CONFIG = """
 data = "data"
@@ -86,7 +87,7 @@ def ask(url, body=None, headers=(), method=None, timeout=10):
     if body is not None:
         request.add_header("Content-Type", "application/json")
     try:
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with DIRECT.open(request, timeout=timeout) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refused:
         return refused.code, refused.read().decode(errors="replace")
@@ -386,7 +387,7 @@ def misfortunes(setting):
         setting.buy(gateway, setting.token(), path=path)
     # Without the ledger: errors, refusals of ours, requests that pass unjudged, and an epoch when it is back.
     setting.end("redis", kill=True)
-    for path in ("/open", "/checkout") * 3:
+    for path in ("/open", "/checkout") * 4:
         setting.buy(gateway, setting.token(), path=path)
         time.sleep(0.6)
     setting.start_redis()

@@ -191,7 +191,7 @@ class Running(unittest.TestCase):
         lines = self.pages["gateway"].splitlines()
         refused = [line for line in lines if line.startswith("permyx_decisions_total{") and "LEDGER_UNAV" in line]
         refused = sum(float(line.split()[-1]) for line in refused)
-        self.assertEqual(refused, 3)
+        self.assertEqual(refused, 4)
         # The first of them is the birth of the series, which a rate does not see.
         self.assertTrue(0 < counted["permyx-gateway"] * 300 <= refused * 1.5, counted)
         (unreachable,) = [line for line in lines if 'route="nowhere"' in line and 'code_class="5xx"' in line]
