@@ -75,6 +75,10 @@ pub enum CliError {
     Wrong(Problems),
     #[error("a preset does not do what its fixtures say; cases: {count}, failed: {failed}")]
     CasesFailed { failed: usize, count: usize },
+    #[error("`{0}` can be reached from here without passing the gateway: allow only the gateway to connect to it")]
+    Bypassed(String),
+    #[error("`{to}` {why}: whether it can be reached from here is not known")]
+    NotTried { to: String, why: String },
     #[error("it is not ready to start; errors: {0}")]
     NotReady(usize),
     #[error("cannot read `{}`", .path.display())]
@@ -156,6 +160,8 @@ impl CliError {
             Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
             Self::Config(_) | Self::Policies(_) | Self::NotRemembered(_) => Exit::Finding,
             Self::Wrong(_) | Self::Unread { .. } | Self::CasesFailed { .. } | Self::NotReady(_) => Exit::Finding,
+            Self::Bypassed(_) => Exit::Finding,
+            Self::NotTried { .. } => Exit::Incomplete,
             Self::NoSharedLedger | Self::NoSuchPreset { .. } => Exit::Usage,
             Self::Ledger(_) => Exit::Unreachable,
             Self::Boot(_) => Exit::Usage,

@@ -64,7 +64,7 @@ enum Verb {
     Agents(agents::AgentsArgs),
     /// Revoke a token, an agent, a signing key or a store, at once and everywhere
     Revoke(revoke::RevokeArgs),
-    /// Check everything that a gateway reads when it starts, without starting it
+    /// Check everything that a gateway reads and needs, before it starts or while it runs
     Check(check::CheckArgs),
     /// Check a configuration file, or print its schema
     #[command(subcommand)]
@@ -123,7 +123,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
         Verb::Agents(args) => agents::run(&args, out),
         Verb::Revoke(args) => revoke::run(&args, &Clock::system(), out),
-        Verb::Check(args) => check::run(&args, out),
+        Verb::Check(args) => run::waiting(check::run(&args, out)),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),
         Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),
         Verb::Preset(args) => preset::run(&args, out),

@@ -38,6 +38,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::proxy::{FailToProxy, ProxyHttp, Session};
 use pingora::upstreams::peer::HttpPeer;
+use prometheus::IntGauge;
 
 use crate::authority::Authority;
 use crate::detect::{Nets, Tables};
@@ -90,13 +91,15 @@ pub struct Gateway {
     settings: Settings,
     exchange: Arc<Exchange>,
     sessions: Sessions,
+    in_flight: IntGauge,
 }
 
 impl Gateway {
     #[must_use]
     pub fn new(authority: Arc<Authority>, routes: Routes, settings: Settings) -> Self {
         let exchange = Arc::new(Exchange::within(settings.lease));
-        Self { authority, routes, settings, exchange, sessions: Sessions::default() }
+        let in_flight = authority.metrics.in_flight.with_label_values(&["gateway"]);
+        Self { authority, routes, settings, exchange, sessions: Sessions::default(), in_flight }
     }
 
     fn exchange(&self) -> Arc<Exchange> {
@@ -114,7 +117,7 @@ impl ProxyHttp for Gateway {
     type CTX = Context;
 
     fn new_ctx(&self) -> Context {
-        Context::new(self.authority.clock.monotonic())
+        Context::new(self.authority.clock.monotonic(), &self.in_flight)
     }
 
     /// No compression on the way: bodies are passed as they are.

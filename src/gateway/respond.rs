@@ -9,7 +9,7 @@ use pingora::{Error, ErrorSource, ErrorType};
 use crate::ledger::Answer;
 use crate::model::ids::TraceId;
 use crate::model::reason::Fault;
-use crate::protocol::deny::Refusal;
+use crate::protocol::deny::{Code, Refusal};
 use crate::protocol::preset::Dialect;
 use crate::telemetry::metrics::code_class;
 
@@ -29,6 +29,9 @@ impl Gateway {
         dialect: Dialect,
     ) -> pingora::Result<bool> {
         ctx.decision = Decided::Denied(refusal.code.as_str());
+        if let Code::Fault(fault) = refusal.code {
+            self.authority.metrics.faults.with_label_values(&["gateway", fault.as_str()]).inc();
+        }
         let body = refusal.body(dialect, ctx.trace);
         let uninvited =
             session.req_header().headers.contains_key(EXPECT) && !session.as_downstream_mut().is_body_done();

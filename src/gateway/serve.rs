@@ -12,9 +12,10 @@ use pingora::protocols::l4::stream::Stream as Tcp;
 use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
-use prometheus::IntGauge;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+
+use crate::telemetry::metrics::Counted;
 
 use super::Gateway;
 use super::socket::Socket;
@@ -64,7 +65,7 @@ pub async fn serve(
         };
         let Some((socket, peer, permit)) = accepted else { continue };
         let (app, acceptor, stop) = (app.clone(), acceptor.clone(), stop.clone());
-        let counted = Counted::open(&open);
+        let counted = Counted::one(&open);
         tokio::spawn(async move {
             let _held = (permit, counted);
             if let Some(stream) = acceptor.open(socket, peer).await {
@@ -79,22 +80,6 @@ pub async fn serve(
     // Every connection holds a permit: all of them back means that nothing is under way.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
     let _ = tokio::time::timeout(LAST_ANSWERS, free.acquire_many(all)).await;
-}
-
-/// One open connection in the metrics.
-struct Counted(IntGauge);
-
-impl Counted {
-    fn open(gauge: &IntGauge) -> Self {
-        gauge.inc();
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
 }
 
 /// Closes connections to merchants that nobody used for a while.

@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType};
+use prometheus::IntGauge;
 
 use crate::authority::Call;
 use crate::clock::{Clock, Monotonic};
@@ -16,6 +17,7 @@ use crate::protocol::media::{Coding, Media};
 use crate::protocol::order::OrderFacts;
 use crate::protocol::outcome::Outcome;
 use crate::sessions::{BoundedTurn, Turn};
+use crate::telemetry::metrics::Counted;
 
 use super::books::{COPY_MAX, Reading};
 use super::head::is_ours;
@@ -27,6 +29,7 @@ pub struct Context {
     pub(super) started: Monotonic,
     /// How much of the time since then went by while we waited for others.
     pub(super) waited: Waited,
+    _counted: Counted,
     /// The route's name, for metrics; `none` where nothing is guarded.
     pub(super) route: Arc<str>,
     /// What is told in `Permyx-Decision` and counted.
@@ -120,12 +123,13 @@ pub(super) struct SeenOrder {
 }
 
 impl Context {
-    pub(super) fn new(started: Monotonic) -> Self {
+    pub(super) fn new(started: Monotonic, in_flight: &IntGauge) -> Self {
         static NONE: LazyLock<Arc<str>> = LazyLock::new(|| Arc::from("none"));
         Self {
             trace: TraceId::random(),
             started,
             waited: Waited::default(),
+            _counted: Counted::one(in_flight),
             route: NONE.clone(),
             decision: Decided::Unguarded,
             forward: None,

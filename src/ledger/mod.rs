@@ -99,6 +99,8 @@ pub struct Health {
     /// `Err` names what is wrong and the fix.
     pub usable: Result<(), String>,
     pub entries: usize,
+    /// How many it may remember; 0 where that is not bounded here.
+    pub capacity: usize,
     /// Whole seconds until tokens issued now are taken; 0 when they are.
     pub quarantine_s: u64,
     /// True when other processes burn in the same ledger.
@@ -214,6 +216,7 @@ impl Ledger for AnyLedger {
                 backend: "elsewhere",
                 usable: Err(LedgerError::Elsewhere.to_string()),
                 entries: 0,
+                capacity: 0,
                 quarantine_s: 0,
                 shared: false,
                 exactly_once: false,

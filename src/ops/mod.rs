@@ -94,7 +94,9 @@ impl Ops {
         let (metrics, ledger) = (&self.authority.metrics, self.authority.ledger.health());
         metrics.ledger_entries.set(i64::try_from(ledger.entries).unwrap_or(i64::MAX));
         metrics.ledger_quarantine.set(i64::try_from(ledger.quarantine_s).unwrap_or(i64::MAX));
-        metrics.ledger_up.set(i64::from(ledger.usable.is_ok()));
+        metrics.ledger_capacity.set(i64::try_from(ledger.capacity).unwrap_or(i64::MAX));
+        // A ledger that is somebody else's is not down.
+        metrics.ledger_up.set(i64::from(!self.burns || ledger.usable.is_ok()));
         metrics.draining.set(i64::from(self.draining.is_on()));
         metrics.evidence_checkpoint_age.set(metrics.evidence_sealed.age_s(self.authority.clock.now()));
         if let Some(ahead_s) = ledger.clock_ahead_s {

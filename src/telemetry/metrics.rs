@@ -28,12 +28,16 @@ pub struct Metrics {
     pub clock_skew: GaugeVec,
     /// Judgements by stage, decision, reason and enforcement.
     pub decisions: IntCounterVec,
+    /// Refusals that are no judgement, by what was at fault.
+    pub faults: IntCounterVec,
     pub tokenless: IntCounterVec,
     pub tokens_issued: IntCounter,
     pub replays: IntCounter,
     pub ledger_duration: HistogramVec,
     pub ledger_operations: IntCounterVec,
     pub ledger_entries: IntGauge,
+    /// How many it may remember; 0 where that is not bounded here.
+    pub ledger_capacity: IntGauge,
     pub ledger_up: IntGauge,
     /// Operations that the ledger did not answer, by what was wrong.
     pub ledger_errors: IntCounterVec,
@@ -148,6 +152,12 @@ impl Metrics {
                 &["peer"],
             )?,
             decisions: counters(r, "decisions_total", "Judgements", &["stage", "decision", "reason", "enforcement"])?,
+            faults: counters(
+                r,
+                "faults_total",
+                "Refusals that are no judgement: outages, conflicts, malformed requests",
+                &["listener", "code"],
+            )?,
             tokenless: counters(
                 r,
                 "tokenless_requests_total",
@@ -169,6 +179,7 @@ impl Metrics {
                 &["backend", "op", "result"],
             )?,
             ledger_entries: gauge(r, "ledger_entries", "Tokens that the ledger remembers")?,
+            ledger_capacity: gauge(r, "ledger_capacity", "Tokens that the ledger may remember; 0: not bounded here")?,
             ledger_up: gauge(r, "ledger_up", "1 while the ledger answers")?,
             ledger_errors: counters(r, "ledger_errors_total", "Ledger operations without an answer", &["kind"])?,
             ledger_epochs: counters(
@@ -229,7 +240,11 @@ impl Metrics {
                 "evidence_lag_seconds",
                 "Age of the oldest event that is not in the store yet",
             )?,
-            evidence_shipping: gauge(r, "evidence_shipping_ok", "Whether the control plane takes this spool's events")?,
+            evidence_shipping: well(
+                r,
+                "evidence_shipping_ok",
+                "0 while a control plane elsewhere does not take this spool's events",
+            )?,
             evidence_gaps: counters(r, "evidence_gap_events_total", "Declared gaps; must stay 0", &["cause"])?,
             evidence_publish: histogram(r, "evidence_publish_duration_seconds", "Time to publish a checkpoint")?,
             evidence_sealed: Sealed::default(),
@@ -286,6 +301,23 @@ impl Metrics {
         let families = self.registry.gather().into_iter().chain(self.process.collect()).collect::<Vec<_>>();
         let _ = TextEncoder::new().encode(&families, &mut out);
         out
+    }
+}
+
+/// One of what a gauge counts, as long as the value lives.
+pub struct Counted(IntGauge);
+
+impl Counted {
+    #[must_use]
+    pub fn one(of: &IntGauge) -> Self {
+        of.inc();
+        Self(of.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -359,6 +391,11 @@ fn counters(r: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<Int
 
 fn gauge(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
     registered(r, IntGauge::new(name, help))
+}
+
+/// A gauge that is 1 until something is wrong.
+fn well(r: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    gauge(r, name, help).inspect(|gauge| gauge.set(1))
 }
 
 fn float_gauge(r: &Registry, name: &str, help: &str) -> Result<Gauge, prometheus::Error> {

@@ -1,4 +1,4 @@
-//! What a check has to say. Pure, but for a look at whether the key set's file is there.
+//! What a check has to say of what was read. Pure, but for a look at the key set's file.
 
 use serde::Serialize;
 
@@ -8,6 +8,8 @@ use crate::config::{Config, JwksSource, RouteConfig};
 use crate::decide::policy::{Mode, OnUnavailable};
 use crate::model::ids::StoreId;
 use crate::protocol::preset::{Basis, Tokenless};
+
+use super::connect::unusable;
 
 /// The worst comes first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
@@ -30,9 +32,31 @@ impl Level {
     }
 }
 
+/// What a finding is of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Group {
+    /// The files that were read.
+    Config,
+    Keys,
+    Clock,
+    Ledger,
+    Upstream,
+    Policy,
+    Catalog,
+    Evidence,
+    /// Ways around a route that is guarded.
+    Bypass,
+    /// What a preset was never proven to do.
+    Preset,
+    /// The process that runs by this configuration.
+    Running,
+}
+
 /// One thing that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
+    pub group: Group,
     pub level: Level,
     /// A place in a file, a route, a store or a table of the configuration.
     pub about: String,
@@ -42,12 +66,31 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn new(
+        group: Group,
         level: Level,
         about: impl Into<String>,
         message: impl Into<String>,
         fix: impl Into<String>,
     ) -> Self {
-        Self { level, about: about.into(), message: message.into(), fix: fix.into() }
+        Self { group, level, about: about.into(), message: message.into(), fix: fix.into() }
+    }
+
+    pub(super) fn error(
+        group: Group,
+        about: impl Into<String>,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self::new(group, Level::Error, about, message, fix)
+    }
+
+    pub(super) fn warning(
+        group: Group,
+        about: impl Into<String>,
+        message: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        Self::new(group, Level::Warning, about, message, fix)
     }
 }
 
@@ -79,7 +122,7 @@ impl Known<'_> {
         if !self.config.detect.tables.ranges().is_empty() && self.config.gateway.trusted_proxies.is_empty() {
             let message = "agents are known by their addresses, and no proxy is trusted to tell them";
             let fix = "if anything stands before this gateway, name its networks in `gateway.trusted_proxies`";
-            found.push(Finding::new(Level::Note, "[detect]", message, fix));
+            found.push(Finding::new(Group::Config, Level::Note, "[detect]", message, fix));
         }
     }
 
@@ -88,25 +131,39 @@ impl Known<'_> {
         let Config { gateway, ledger, jwks, .. } = self.config;
         if gateway.routes.is_empty() {
             let fix = "add [[gateway.routes]], unless this is the configuration of `permyx serve` alone";
-            found.push(Finding::new(Level::Note, "[gateway]", "there is no route: nothing is guarded", fix));
+            found.push(Finding::new(
+                Group::Config,
+                Level::Note,
+                "[gateway]",
+                "there is no route: nothing is guarded",
+                fix,
+            ));
             if gateway.fallback.is_none() {
                 return;
             }
         }
         if !ledger.single_instance && ledger.redis.is_none() {
             let fix = "add [ledger.redis] for several gateways, or `single_instance = true` if this is the only one";
-            found.push(Finding::new(Level::Error, "[ledger]", "it is not said where tokens are burned", fix));
+            found.push(Finding::error(Group::Ledger, "[ledger]", "it is not said where tokens are burned", fix));
         }
         match jwks {
             None => {
                 let fix = "set `jwks_url` or `jwks_file`";
-                found.push(Finding::new(Level::Error, "[keys]", "it is not said whose tokens are taken", fix));
+                found.push(Finding::error(Group::Keys, "[keys]", "it is not said whose tokens are taken", fix));
             }
             Some(JwksSource::File(path)) if !path.exists() => {
                 let message = format!("there is no key set `{}` yet: no token is taken until it comes", path.display());
-                found.push(Finding::new(Level::Warning, "[keys]", message, "put it there, or name another file"));
+                found.push(Finding::warning(Group::Keys, "[keys]", message, "put it there, or name another file"));
             }
-            Some(_) => {}
+            Some(JwksSource::File(path)) => {
+                let read = std::fs::read(path).map_err(|error| format!("cannot be read: {error}"));
+                if let Some(why) = read.map_or_else(Some, |set| unusable(&set)) {
+                    let (message, fix) =
+                        (format!("`{}` {why}", path.display()), "write an RS256 key of 2048 bits or more into it");
+                    found.push(Finding::error(Group::Keys, "[keys]", message, fix));
+                }
+            }
+            Some(JwksSource::Url(_)) => {}
         }
     }
 
@@ -117,8 +174,8 @@ impl Known<'_> {
                 Some(dir) => format!("add `{}`", dir.join(format!("{store}.toml")).display()),
                 None => "add [policies] with a `dir`, and a file for this store in it".to_owned(),
             };
-            found.push(Finding::new(
-                Level::Warning,
+            found.push(Finding::warning(
+                Group::Policy,
                 about(),
                 "it has no policy: it is observed, and nothing else",
                 fix,
@@ -126,7 +183,13 @@ impl Known<'_> {
         }
         if self.catalog.is_some_and(|catalog| !catalog.has(store)) {
             let fix = "put a file for this store into the directory of [catalog]";
-            found.push(Finding::new(Level::Note, about(), "it has no catalog: prices are not verified", fix));
+            found.push(Finding::new(
+                Group::Catalog,
+                Level::Note,
+                about(),
+                "it has no catalog: prices are not verified",
+                fix,
+            ));
         }
     }
 
@@ -135,7 +198,7 @@ impl Known<'_> {
         if !preset.proven {
             let message = format!("preset `{}` was never run against a real counterpart", preset.name);
             let fix = "begin with `mode = \"observe\"`, and compare what is recorded with what was bought";
-            found.push(Finding::new(Level::Warning, about(), message, fix));
+            found.push(Finding::warning(Group::Preset, about(), message, fix));
         }
         let Some(policies) = self.policies else { return };
         let basis = policies.of(&route.store).price_basis();
@@ -150,7 +213,7 @@ impl Known<'_> {
             );
             let fix =
                 format!("set `price_basis = \"{other}\"` in the policy of {}, and authorise such prices", route.store);
-            found.push(Finding::new(Level::Error, about(), message, fix));
+            found.push(Finding::error(Group::Preset, about(), message, fix));
         }
     }
 
@@ -162,7 +225,7 @@ impl Known<'_> {
             return;
         }
         let mut warn = |message, fix| {
-            found.push(Finding::new(Level::Warning, format!("route {}", route.name), message, fix));
+            found.push(Finding::warning(Group::Bypass, format!("route {}", route.name), message, fix));
         };
         if rules.tokenless.unwrap_or(route.preset.tokenless) == Tokenless::Observe {
             warn(

@@ -63,7 +63,7 @@ pub async fn ship(
     metrics: Arc<Metrics>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut shipper = Shipper { dir, receiver, kept, clock, metrics, at: None, well: true };
+    let mut shipper = Shipper { dir, receiver, kept, clock, metrics, at: None, failing: None };
     let (stopped, mut ending) = (stop.clone(), stop.clone());
     let running = async {
         let mut pause = BACK_OFF.0;
@@ -106,21 +106,29 @@ struct Shipper<R> {
     metrics: Arc<Metrics>,
     /// Where reading goes on; not known before the receiver has said what it wants.
     at: Option<Tail>,
-    /// False from a failure, which is told once, until it is over.
-    well: bool,
+    /// When a failure began, which is told once, until it is over.
+    failing: Option<Timestamp>,
 }
 
 impl<R: Receiver> Shipper<R> {
     /// `Ok(true)` where there may be more at once.
     async fn round(&mut self) -> Result<bool, ()> {
         let done = self.advance().await;
-        let was_well = std::mem::replace(&mut self.well, done.is_ok());
-        match &done {
-            Ok(_) if !was_well => tracing::info!("events reach the control plane again"),
-            Err(error) if was_well => {
-                tracing::error!(%error, "events do not reach the control plane; they stay in the spool")
+        match (&done, self.failing) {
+            (Ok(_), None) => {}
+            (Ok(_), Some(_)) => {
+                tracing::info!("events reach the control plane again");
+                self.failing = None;
             }
-            _ => {}
+            (Err(error), None) => {
+                tracing::error!(%error, "events do not reach the control plane; they stay in the spool");
+                self.failing = Some(self.clock.now());
+            }
+            (Err(_), Some(since)) => {
+                // What waited when it began waits at least as long as it lasts.
+                let lasts = Duration::from_millis(self.clock.now().millis_since(since).max(0).unsigned_abs());
+                self.metrics.evidence_lag.set(self.metrics.evidence_lag.get().max(lasts.as_secs_f64()));
+            }
         }
         self.metrics.evidence_shipping.set(i64::from(done.is_ok()));
         done.map_err(|_told| self.at = None)

@@ -296,6 +296,7 @@ impl Ledger for MemoryLedger {
             backend: "memory",
             usable: Ok(()),
             entries: self.len.load(Ordering::Relaxed),
+            capacity: self.options.capacity,
             quarantine_s: self.epoch.remaining_s(self.clock.now()),
             shared: false,
             exactly_once: true,

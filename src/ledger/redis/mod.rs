@@ -205,6 +205,7 @@ impl Shared {
             backend: BACKEND,
             usable: self.fleet.usable().and_then(|()| if unknown { reading() } else { Ok(()) }),
             entries: 0,
+            capacity: 0,
             quarantine_s,
             shared: true,
             exactly_once: self.options.access.durability.is_exactly_once(),
