@@ -128,6 +128,7 @@ impl Tasks {
         Told { stop: self.stop.subscribe(), cut: self.cut.subscribe() }
     }
 
+    #[cfg(feature = "control-plane")]
     pub(super) fn stopped(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
     }
@@ -166,6 +167,7 @@ async fn hang_up(nudges: Nudges) {
 }
 
 /// Resolves when `stop` turns true.
+#[cfg(any(feature = "control-plane", test))]
 pub(super) async fn until(mut stop: watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -69,3 +69,27 @@ fn known(method: &Method) -> &'static str {
         _ => "other",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pingora::ErrorType;
+
+    use super::*;
+
+    #[test]
+    fn who_left_and_what_broke_off_are_told_apart() {
+        let left = Error::new(ErrorType::WriteError).into_down();
+        let broke = Error::new(ErrorType::ConnectionClosed).into_up();
+        for (status, error, decision, told) in [
+            (0, Some(&left), Decided::Observed, ("nobody", Some("caller_left"))),
+            (0, Some(&broke), Decided::Observed, ("nobody", Some("cut"))),
+            (0, None, Decided::Denied("NO_TOKEN"), ("nobody", Some("cut"))),
+            (200, Some(&left), Decided::Allowed, ("merchant", Some("caller_left"))),
+            (200, None, Decided::Allowed, ("merchant", None)),
+            (403, None, Decided::Denied("NO_TOKEN"), ("permyx", Some("NO_TOKEN"))),
+            (200, None, Decided::Replayed, ("permyx", Some("replayed"))),
+        ] {
+            assert_eq!(answered(status, error.map(|error| &**error), decision), told);
+        }
+    }
+}

@@ -224,7 +224,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::net::{TcpListener, TcpStream};
 
-    const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-Length: 4\r\n\r\n";
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-Length: 4\r\n\r\n";
 
     async fn pair() -> (Socket<Tcp>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -236,19 +236,19 @@ mod tests {
     #[tokio::test]
     async fn the_head_of_a_short_answer_leaves_with_the_first_piece_of_its_body() {
         let (mut ours, mut theirs) = pair().await;
-        ours.write_all(HEAD).await.unwrap();
-        assert_eq!(ours.held, HEAD);
+        ours.write_all(ANSWER).await.unwrap();
+        assert_eq!(ours.held, ANSWER);
         ours.write_all(b"ab").await.unwrap();
         assert!(ours.held.is_empty());
         ours.write_all(b"cd").await.unwrap();
-        let mut heard = vec![0; HEAD.len() + 4];
+        let mut heard = vec![0; ANSWER.len() + 4];
         theirs.read_exact(&mut heard).await.unwrap();
-        assert_eq!(heard, [HEAD, b"abcd"].concat());
-        ours.write_all(HEAD).await.unwrap();
+        assert_eq!(heard, [ANSWER, b"abcd"].concat());
+        ours.write_all(ANSWER).await.unwrap();
         ours.flush().await.unwrap();
-        let mut heard = vec![0; HEAD.len()];
+        let mut heard = vec![0; ANSWER.len()];
         theirs.read_exact(&mut heard).await.unwrap();
-        assert_eq!(heard, HEAD);
+        assert_eq!(heard, ANSWER);
     }
 
     #[test]

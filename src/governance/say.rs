@@ -72,10 +72,7 @@ pub fn sentence(body: &Body<'_>) -> String {
             let by = data.by.as_deref().map(|by| format!(" by {}", plain(by))).unwrap_or_default();
             format!("Evidence was exported{by}.")
         }
-        EventKind::SystemAdministered => {
-            let what = data.cause.as_deref().map(|what| format!(": {}", plain(what))).unwrap_or_default();
-            format!("The running program was administered{what}.")
-        }
+        EventKind::SystemAdministered => format!("The running program was administered{}.", because(data)),
         EventKind::SystemStarted => "The program started.".to_owned(),
         EventKind::SystemStopped => "The program stopped.".to_owned(),
     }

@@ -9,6 +9,7 @@ mod contract;
 pub mod entry;
 pub mod epoch;
 pub mod front;
+mod health;
 pub mod memory;
 pub mod redis;
 pub mod retry;
@@ -23,6 +24,7 @@ pub use entry::{
     Answer, Busy, Claim, Digest, Entry, Fate, Lapsed, Namespace, Purpose, Reservation, Reserve, Retry, Settlement,
     Slot, Spent, Standing, State,
 };
+pub use health::Health;
 use memory::MemoryLedger;
 use redis::{RedisLedger, Trouble};
 
@@ -90,25 +92,6 @@ pub trait Ledger: Send + Sync {
 
     /// Whether it can be burned here now, and what it remembers.
     fn health(&self) -> Health;
-}
-
-/// What readiness, metrics and `/v1/compliance` say of a ledger.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Health {
-    pub backend: &'static str,
-    /// `Err` names what is wrong and the fix.
-    pub usable: Result<(), String>,
-    pub entries: usize,
-    /// How many it may remember; 0 where that is not bounded here.
-    pub capacity: usize,
-    /// Whole seconds until tokens issued now are taken; 0 when they are.
-    pub quarantine_s: u64,
-    /// True when other processes burn in the same ledger.
-    pub shared: bool,
-    /// True where the loss of one server, or of this process, cannot bring a burned token back.
-    pub exactly_once: bool,
-    /// How far the clock of its server was ahead of ours when that was last looked at.
-    pub clock_ahead_s: Option<f64>,
 }
 
 impl AnyLedger {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::support::gateway::{Gateway, Guard, MUG, Start};
-use crate::support::http::{Connection, exchange, request};
+use crate::support::http::{exchange, request};
 use crate::support::merchant::{Merchant, Reply};
 
 fn logging(merchant: &Merchant, requests: &str) -> Gateway {
@@ -60,21 +60,6 @@ fn each_request_has_a_line_that_says_who_answered_and_why() {
         (&200.into(), &"POST".into(), &"other".into())
     );
     assert!(told.iter().all(|line| line["total_us"].as_i64() >= line["waited_us"].as_i64()), "{told:#?}");
-}
-
-#[test]
-fn a_caller_that_leaves_is_told_apart() {
-    let merchant = Merchant::start(|_| {
-        std::thread::sleep(Duration::from_secs(1));
-        Reply::sold()
-    });
-    let gateway = logging(&merchant, "all");
-    let mut caller = Connection::open(gateway.address());
-    caller.send(request("GET", "/shop", &[], ""));
-    merchant.wait_for(1);
-    drop(caller);
-    let told = lines(&gateway, 1);
-    assert_eq!((&told[0]["by"], &told[0]["why"]), (&"nobody".into(), &"caller_left".into()), "{told:#?}");
 }
 
 #[test]

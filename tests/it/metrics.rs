@@ -70,7 +70,7 @@ fn junk_adds_no_series() {
     // One of each sort.
     send(&gateway, 0..8 * 5 * 7, &token);
     let before = series(&gateway);
-    let asked = std::env::var("PERMYX_JUNK").map_or(JUNK, |text| text.parse().unwrap());
+    let asked = std::env::var_os("PERMYX_JUNK").map_or(JUNK, |text| text.to_str().unwrap().parse().unwrap());
     let each = asked / CALLERS;
     std::thread::scope(|scope| {
         for caller in 1..=CALLERS {
