@@ -194,7 +194,7 @@ mod tests {
         log.close();
         assert_eq!(
             std::fs::read_to_string(moved).unwrap(),
-            "{\"ts\":\"2026-11-18T09:06:40.000Z\",\"trace\":\"one\",\"listener\":\"gateway\",\"route\":\"checkout\",\
+            "{\"ts\":\"2026-11-18T11:06:40.000Z\",\"trace\":\"one\",\"listener\":\"gateway\",\"route\":\"checkout\",\
              \"method\":\"POST\",\"status\":403,\"decision\":\"denied\",\"by\":\"permyx\",\"why\":\"REPLAY_DETECTED\",\
              \"bytes_out\":412,\"total_us\":95,\"waited_us\":12}\n"
         );
