@@ -189,13 +189,15 @@ class Running(unittest.TestCase):
         }
         self.assertEqual(counted["permyx"], 0)
         lines = self.pages["gateway"].splitlines()
-        refused = [line for line in lines if line.startswith("permyx_decisions_total{") and "LEDGER_UNAV" in line]
+        refused = [line for line in lines if line.startswith("permyx_faults_total{") and "LEDGER_UNAV" in line]
         refused = sum(float(line.split()[-1]) for line in refused)
         self.assertEqual(refused, 4)
         # The first of them is the birth of the series, which a rate does not see.
         self.assertTrue(0 < counted["permyx-gateway"] * 300 <= refused * 1.5, counted)
         (unreachable,) = [line for line in lines if 'route="nowhere"' in line and 'code_class="5xx"' in line]
         self.assertIn('decision="denied"', unreachable)
+        theirs = [line for line in lines if line.startswith("permyx_faults_total{") and "UPSTREAM_UNAV" in line]
+        self.assertEqual([line.split()[-1] for line in theirs], [unreachable.split()[-1]])
 
     def test_what_went_wrong_rings_and_nothing_else(self):
         firing = {name for name, state in self.stage.setting.alerts() if state == "firing"}
