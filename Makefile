@@ -1,6 +1,6 @@
 # The commands of every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults
+.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults deb
 CARGO ?= cargo
 
 help: ## list these commands
@@ -44,3 +44,6 @@ bench-peers: ## the gateway beside HAProxy, nginx and Envoy, where they are inst
 
 faults: ## the fault matrix in its long form, about 12 minutes; rewrites the table of docs/faults.md
 	PERMYX_FAULTS=full $(CARGO) test --locked --release --test faults -- --nocapture
+
+deb: ## pack the built program for Debian and Ubuntu: target/permyx_<version>_<arch>.deb
+	.ci/deb
