@@ -131,6 +131,9 @@ class Rules(unittest.TestCase):
         counted = by_name["availability"]["sli"]["events"]["error_query"]
         selectors = [SELECTOR.findall(rule["expr"]) for rule in rules("record") if ":failures:" in rule["record"]]
         self.assertEqual(selectors, [SELECTOR.findall(counted)] * 4)
+        ours = re.compile(r'faults_total\{[^}]*code=~"([^"]+)"')
+        codes = {found for expression in expressions() for found in ours.findall(expression)}
+        self.assertEqual(codes, set(ours.findall(counted)))
 
     def test_recorded_series_that_are_used_are_recorded(self):
         used = {name for expression in expressions() for name in RECORDED.findall(expression)}

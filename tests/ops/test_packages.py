@@ -85,6 +85,17 @@ class Units(unittest.TestCase):
             self.assertGreater(int(service["TimeoutStopSec"]), defaults["shutdown"]["timeout_s"] + 10, name)
             self.assertGreater(int(service["LimitNOFILE"]), 2 * defaults["gateway"]["connections_max"], name)
 
+    def test_a_mistake_in_the_configuration_ends_it_and_a_taken_port_is_tried_again(self):
+        with tempfile.TemporaryDirectory() as place, socket.create_server(("127.0.0.1", 0)) as taken:
+            (Path(place) / "wrong.toml").write_text("wrong = 1\n")
+            (Path(place) / "good.toml").write_text("[ledger]\nsingle_instance = true\n")
+            port = f"127.0.0.1:{taken.getsockname()[1]}"
+            gateway = lambda file: ran(PERMYX, "gateway", "--config", f"{place}/{file}", "--data", f"{place}/data", "--ops-listen", port)
+            codes = [gateway(file) for file in ("wrong.toml", "good.toml")]
+        for service in services().values():
+            self.assertEqual(int(service["RestartPreventExitStatus"]), codes[0].returncode, codes[0].stderr)
+            self.assertNotIn(codes[1].returncode, (0, codes[0].returncode), codes[1].stderr)
+
     def test_the_socket_is_the_gateways(self):
         told = unit("permyx-gateway.socket")["Socket"]
         sample = tomllib.loads((ROOT / "conf/package/etc/permyx.toml").read_text())
@@ -240,8 +251,11 @@ class Service(unittest.TestCase):
             self.assertEqual((manager.next(), manager.next()), ("RELOADING=1", "READY=1"))
             self.assertEqual((gateway.poll(), shop()), (None, 502))
 
-            metrics = self.moved("http://127.0.0.1:9465/metrics")
-            until("what the gateway recorded was taken", lambda: re.search(r"permyx_evidence_log_leaves ([2-9]|\d\d)", ask(metrics)[1]))
+            metrics = lambda: ask(self.moved("http://127.0.0.1:9465/metrics"))[1]
+            until("what the gateway recorded was taken", lambda: re.search(r"^permyx_evidence_log_leaves ([2-9]|\d\d)", metrics(), re.M))
+            # It burns nothing and ships nothing: no reason to ring.
+            for good in ("permyx_ledger_up 1", "permyx_evidence_shipping_ok 1"):
+                self.assertIn(good, metrics().splitlines())
             for process, ear in ((gateway, manager), (serve, its_manager)):
                 process.terminate()
                 self.assertEqual((ear.next(), process.wait(30)), ("STOPPING=1", 0))
