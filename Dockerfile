@@ -12,10 +12,10 @@ RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf
 ARG PERMYX_REVISION
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked && mkdir /data
+RUN .ci/release && mkdir /data
 
 FROM ${BASE}
-COPY --from=build /src/target/release/permyx /usr/local/bin/permyx
+COPY --from=build /src/target/shipped/release/permyx /usr/local/bin/permyx
 COPY --from=build /src/conf /usr/share/permyx/conf
 COPY --from=build --chown=65532:65532 /data /var/lib/permyx
 USER 65532:65532

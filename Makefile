@@ -1,7 +1,8 @@
 # The commands of every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults deb
+.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults release deb
 CARGO ?= cargo
+SHIPPED := target/shipped/release/permyx
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,10 +41,13 @@ bench: ## benches; each file under benches/ asks one question
 
 bench-peers: ## the gateway beside HAProxy, nginx and Envoy, where they are installed; rewrites benches/results/peers.md
 	@mkdir -p benches/results
-	$(CARGO) bench --locked --bench peers -- --out benches/results/peers.md
+	$(CARGO) bench --locked --bench peers -- --out benches/results/peers.md $(if $(wildcard $(SHIPPED)),--program $(SHIPPED))
 
 faults: ## the fault matrix in its long form, about 12 minutes; rewrites the table of docs/faults.md
 	PERMYX_FAULTS=full $(CARGO) test --locked --release --test faults -- --nocapture
+
+release: ## the program as it is shipped, laid out by a profile of its own loads: target/shipped/release/permyx, in about 30 minutes
+	.ci/release
 
 deb: ## pack the built program for Debian and Ubuntu: target/permyx_<version>_<arch>.deb
 	.ci/deb

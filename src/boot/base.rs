@@ -24,6 +24,7 @@ use crate::ops::Ops;
 use crate::ops::admin::Admin;
 use crate::reload::Reloaded;
 use crate::revocation::KillSwitch;
+use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
@@ -48,6 +49,8 @@ pub(super) struct Base {
     pub(super) tasks: Tasks,
     pub(super) listeners: Listeners,
     pub(super) draining: Draining,
+    /// Written to its end when the process ends.
+    pub(super) access: Option<Arc<AccessLog>>,
     /// What an earlier life of this process reserved and did not settle.
     left: Vec<Unsettled>,
 }
@@ -77,8 +80,19 @@ impl Base {
         let mut tasks = Tasks::new();
         let revocations = kill_switch(config, &clock, &metrics, &evidence, &mut tasks)?;
         let (listeners, draining) = (Listeners::inherited(), Draining::default());
-        let mut base =
-            Self { clock, metrics, evidence, policies, catalog, revocations, tasks, listeners, draining, left };
+        let mut base = Self {
+            clock,
+            metrics,
+            evidence,
+            policies,
+            catalog,
+            revocations,
+            tasks,
+            listeners,
+            draining,
+            access: None,
+            left,
+        };
         base.accompany(config);
         Ok(base)
     }

@@ -55,6 +55,7 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
         tasks,
         listeners,
         shutdown: config.shutdown,
+        access: None,
         evidence,
         lane: Some(lane),
         shipping: None,

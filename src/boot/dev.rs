@@ -78,6 +78,7 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
         tasks,
         listeners,
         shutdown,
+        access: None,
         evidence,
         lane: Some(lane),
         shipping: None,

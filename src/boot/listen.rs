@@ -45,6 +45,8 @@ pub enum BootError {
         "`{0}` would serve other machines without TLS: add [api.tls], or set `api.insecure = true` if something before it encrypts"
     )]
     Insecure(SocketAddr),
+    #[error("the access log `{}` cannot be opened", .path.display())]
+    AccessLog { path: PathBuf, source: std::io::Error },
     #[error("this build has no TLS: build it with the feature `tls`")]
     NoTls,
     #[cfg(feature = "gateway")]

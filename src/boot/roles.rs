@@ -7,6 +7,8 @@ use crate::config::{Config, JwksSource, TlsFiles};
 use crate::evidence::{self, ControlPlane, Keep};
 use crate::jwks::{Jwks, Source};
 use crate::net::client::{Client, Limits};
+#[cfg(feature = "gateway")]
+use crate::telemetry::access::{AccessLog, Which};
 
 use super::base::{Base, Keys, spool_dir};
 use super::ledger::Opened;
@@ -40,13 +42,14 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
     let address = start_gateway(config, &authority, &mut base).await?;
     let shipping = shipping(config, &base)?;
     let admin_address = super::base::admin(config, &ops, &mut base).await?;
-    let Base { tasks, listeners, evidence, .. } = base;
+    let Base { tasks, listeners, evidence, access, .. } = base;
     Ok(Running {
         addresses: [address, ops_address].into_iter().chain(admin_address).collect(),
         ops,
         tasks,
         listeners,
         shutdown: config.shutdown,
+        access,
         evidence,
         #[cfg(feature = "control-plane")]
         lane: None,
@@ -140,6 +143,7 @@ pub(super) async fn start_gateway(
         tables: config.detect.tables.clone(),
         trusted_proxies: config.gateway.trusted_proxies.clone(),
         draining: base.draining.clone(),
+        access: access_log(config, base)?,
         ..Settings::default()
     };
     let gateway = Gateway::new(authority.clone(), Routes::new(routes, fallback), settings);
@@ -149,6 +153,27 @@ pub(super) async fn start_gateway(
     let (connections, told) = (config.gateway.connections_max, base.tasks.told());
     base.tasks.serve(serve::serve(gateway, listener, transport, connections, told.stop, told.cut));
     Ok(address)
+}
+
+/// The access log, where one is asked for. It is opened anew on SIGHUP: whoever rotates logs says so by that.
+#[cfg(feature = "gateway")]
+fn access_log(config: &Config, base: &mut Base) -> Result<Option<Arc<AccessLog>>, BootError> {
+    let asked = &config.access_log;
+    if asked.requests == Which::Off {
+        return Ok(None);
+    }
+    let log = AccessLog::open(asked.requests, asked.file.as_deref(), base.metrics.access_dropped.clone());
+    let log = log.map_err(|source| BootError::AccessLog { path: asked.file.clone().unwrap_or_default(), source })?;
+    let log = Arc::new(log);
+    let (mut nudged, reopened) = (base.tasks.nudges().listen(), log.clone());
+    base.tasks.accompany(async move {
+        loop {
+            nudged.next().await;
+            reopened.reopen();
+        }
+    });
+    base.access = Some(log.clone());
+    Ok(Some(log))
 }
 
 #[cfg(all(feature = "gateway", feature = "tls"))]

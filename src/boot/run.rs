@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use crate::config::Shutdown;
 use crate::evidence::Spool;
 use crate::ops::Ops;
+use crate::telemetry::access::AccessLog;
 
 use super::handover::{Handover, Invocation, Listeners};
 use super::stop::{Ending, Pace, StopSignal, Tasks};
@@ -42,6 +43,7 @@ pub struct Running {
     pub(super) tasks: Tasks,
     pub(super) listeners: Listeners,
     pub(super) shutdown: Shutdown,
+    pub(super) access: Option<Arc<AccessLog>>,
     pub(super) evidence: Arc<Spool>,
     /// Fills and seals the evidence store, in a process that has one.
     #[cfg(feature = "control-plane")]
@@ -115,6 +117,9 @@ impl Running {
         // After the last record, so that it arrives too.
         if let Some(shipping) = self.shipping {
             shipping.stop().await;
+        }
+        if let Some(log) = self.access {
+            let _ = tokio::task::spawn_blocking(move || log.close()).await;
         }
         #[cfg(feature = "control-plane")]
         if let Some(lane) = self.lane {

@@ -12,6 +12,7 @@ pub mod preset;
 pub mod report;
 pub mod revoke;
 mod run;
+mod shell;
 pub mod timeline;
 pub mod token;
 
@@ -74,6 +75,10 @@ enum Verb {
     /// Check policy files
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// Print what a shell needs to complete these commands
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page
+    Man(shell::ManArgs),
 }
 
 #[derive(Subcommand)]
@@ -128,5 +133,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),
         Verb::Preset(args) => preset::run(&args, out),
         Verb::Policy(PolicyVerb::Validate { paths }) => run::validate_policies(&paths, out),
+        Verb::Completions(args) => shell::completions(&args, out),
+        Verb::Man(args) => shell::man(&args, out),
     }
 }

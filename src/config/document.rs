@@ -11,6 +11,7 @@ use crate::evidence::Class;
 use crate::model::document::{At, Problem};
 use crate::model::ids::StoreId;
 use crate::protocol::preset::{Preset, texts};
+use crate::telemetry::access::Which;
 use crate::telemetry::logging::LogFormat;
 use crate::tlog::key::KeyName;
 
@@ -19,7 +20,8 @@ use super::ledger::LedgerDoc;
 use super::orders::OrdersDoc;
 use super::words::{Found, address, named, number};
 use super::{
-    ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, Shutdown, TlsFiles,
+    AccessConfig, ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, Shutdown,
+    TlsFiles,
 };
 
 /// `permyx.toml`. Relative paths start at the file's directory.
@@ -29,6 +31,7 @@ pub struct ConfigDoc {
     /// Directory of keys, spool, store and locks; default `data`.
     data: Option<String>,
     log: LogDoc,
+    access_log: AccessDoc,
     gateway: GatewayDoc,
     api: ApiDoc,
     ops: OpsDoc,
@@ -50,6 +53,15 @@ struct LogDoc {
     filter: Option<String>,
     /// `json` (default) or `text`.
     format: LogFormat,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct AccessDoc {
+    /// Which requests get a line of JSON: `off` (default), `denied` or `all`. It is no evidence.
+    requests: Which,
+    /// Without it, the standard output. Opened anew on SIGHUP.
+    file: Option<String>,
 }
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -261,6 +273,10 @@ impl ConfigDoc {
         Config {
             data: base.join(self.data.as_deref().unwrap_or("data")),
             log: Log { filter: self.log.filter.unwrap_or_else(|| "info".to_owned()), format: self.log.format },
+            access_log: AccessConfig {
+                requests: self.access_log.requests,
+                file: self.access_log.file.map(|file| base.join(file)),
+            },
             gateway,
             api,
             admin_listen: self.admin.compile(found),

@@ -28,6 +28,10 @@ impl Config {
         json!({
             "data": self.data,
             "log": { "filter": self.log.filter, "format": format!("{:?}", self.log.format).to_lowercase() },
+            "access_log": {
+                "requests": format!("{:?}", self.access_log.requests).to_lowercase(),
+                "file": self.access_log.file,
+            },
             "gateway": {
                 "name": self.gateway.name,
                 "listen": self.gateway.listen,

@@ -16,6 +16,7 @@ use crate::evidence::Class;
 use crate::model::document::{Problem, Problems};
 use crate::model::ids::StoreId;
 use crate::protocol::preset::Preset;
+use crate::telemetry::access::Which;
 use crate::telemetry::logging::LogFormat;
 
 pub use detect::DetectConfig;
@@ -29,6 +30,7 @@ pub struct Config {
     /// Where keys, spool, store and locks live.
     pub data: PathBuf,
     pub log: Log,
+    pub access_log: AccessConfig,
     pub gateway: GatewayConfig,
     pub api: ApiConfig,
     pub ops_listen: SocketAddr,
@@ -60,6 +62,14 @@ pub struct Shutdown {
 pub struct Log {
     pub filter: String,
     pub format: LogFormat,
+}
+
+/// Which requests get a line, and where.
+#[derive(Debug)]
+pub struct AccessConfig {
+    pub requests: Which,
+    /// `None`: the standard output.
+    pub file: Option<PathBuf>,
 }
 
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 //!
 //! Commits go through [`exchange`]; everything else takes pingora's own way through.
 
+mod account;
 mod answer;
 mod body;
 pub mod books;
@@ -44,6 +45,7 @@ use crate::authority::Authority;
 use crate::detect::{Nets, Tables};
 use crate::draining::Draining;
 use crate::sessions::Sessions;
+use crate::telemetry::access::AccessLog;
 
 use exchange::Exchange;
 use routes::Routes;
@@ -68,6 +70,8 @@ pub struct Settings {
     pub trusted_proxies: Nets,
     /// While it is on, callers are asked to go elsewhere.
     pub draining: Draining,
+    /// Gets a line for each request, where there is one.
+    pub access: Option<Arc<AccessLog>>,
 }
 
 impl Default for Settings {
@@ -80,6 +84,7 @@ impl Default for Settings {
             tables: Arc::new(Tables::built_in()),
             trusted_proxies: Nets::default(),
             draining: Draining::default(),
+            access: None,
         }
     }
 }
@@ -169,7 +174,7 @@ impl ProxyHttp for Gateway {
         self.failed(session, error, ctx).await
     }
 
-    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Context) {
-        self.count(session, ctx);
+    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
+        self.account(session, error, ctx);
     }
 }

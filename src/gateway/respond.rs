@@ -11,7 +11,6 @@ use crate::model::ids::TraceId;
 use crate::model::reason::Fault;
 use crate::protocol::deny::{Code, Refusal};
 use crate::protocol::preset::Dialect;
-use crate::telemetry::metrics::code_class;
 
 use super::Gateway;
 use super::execution::Over;
@@ -111,18 +110,6 @@ impl Gateway {
         let Some(refusal) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
         let _ = self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
         FailToProxy { error_code: refusal.status, can_reuse_downstream: false }
-    }
-
-    pub(super) fn count(&self, session: &Session, ctx: &Context) {
-        let metrics = &self.authority.metrics;
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
-        let labels = ["gateway", &*ctx.route, code_class(status), ctx.decision.label()];
-        metrics.http_requests.with_label_values(&labels).inc();
-        let seconds = self.authority.clock.monotonic().seconds_since(ctx.started);
-        metrics.http_duration.with_label_values(&["gateway", &*ctx.route]).observe(seconds);
-        if let Some(own) = ctx.own_part(seconds) {
-            metrics.overhead.total.observe(own);
-        }
     }
 }
 

@@ -64,11 +64,15 @@ pub async fn serve(
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Some((socket, peer, permit)) = accepted else { continue };
-        let (app, acceptor, stop) = (app.clone(), acceptor.clone(), stop.clone());
+        let (app, acceptor, mut stop) = (app.clone(), acceptor.clone(), stop.clone());
         let counted = Counted::one(&open);
         tokio::spawn(async move {
             let _held = (permit, counted);
-            if let Some(stream) = acceptor.open(socket, peer).await {
+            let opened = tokio::select! {
+                opened = acceptor.open(socket, peer) => opened,
+                _ = stop.wait_for(|stop| *stop) => None,
+            };
+            if let Some(stream) = opened {
                 app.process_new(stream, &stop).await;
             }
         });
@@ -142,6 +146,9 @@ impl Acceptor {
         // By this a request knows who it is from.
         let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
         let _ = digest.peer_addr.set(Some(Peer::Inet(peer)));
+        // Who only connects takes no more than its socket.
+        let spoke = tokio::time::timeout(IDLE, socket.readable()).await;
+        spoke.ok()?.ok()?;
         let mut plain = Tcp::from(socket);
         plain.set_socket_digest(digest);
         match self {
@@ -153,7 +160,7 @@ impl Acceptor {
                     .ok()?
                     .inspect_err(|error| tracing::debug!(error = %error.etype().as_str(), "no TLS"))
                     .ok()?;
-                Some(Box::new(stream))
+                Some(Box::new(Socket::over(stream)))
             }
         }
     }

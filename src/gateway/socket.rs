@@ -1,4 +1,5 @@
-//! A caller's socket that keeps the head of a short answer back, so that head and body leave in one write.
+//! A caller's connection, with or without TLS. It keeps the head of a short answer back, so that head and body
+//! leave in one write, and gives the head of a request a time in which to come.
 
 use std::io;
 use std::pin::Pin;
@@ -7,29 +8,85 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use pingora::protocols::l4::stream::Stream as Tcp;
 use pingora::protocols::raw_connect::ProxyDigest;
+use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
+    ALPN, GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, TimingDigest, UniqueID,
     UniqueIDType,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 /// Heads and bodies that are waited for. Answers of merchants to a purchase are shorter.
 const ROOM: usize = 2048;
 
+/// Time for the whole head of a request, from its first byte. A caller on a bad line needs a second or two.
+const HEAD: Duration = Duration::from_secs(10);
+
 /// See the module. Only the head of a short answer of a known length is held back, until the next write or
 /// flush: an answer that comes piece by piece leaves piece by piece.
 #[derive(Debug)]
-pub struct Socket {
-    inner: Tcp,
+pub struct Socket<S> {
+    inner: S,
     /// What was written and has not left yet.
     held: Vec<u8>,
+    hearing: Hearing,
 }
 
-impl Socket {
-    pub fn over(inner: Tcp) -> Self {
-        Self { inner, held: Vec::new() }
+/// What comes in next.
+#[derive(Debug)]
+enum Hearing {
+    /// Nothing of a request yet.
+    Nothing,
+    /// The head of a request, up to a moment; and the last bytes of what came of it.
+    Head(Pin<Box<Sleep>>, Vec<u8>),
+    /// Its body, or another protocol: not for this clock.
+    More,
+}
+
+impl Hearing {
+    fn heard(&mut self, bytes: &[u8]) {
+        const END: &[u8] = b"\r\n\r\n";
+        let ended = |bytes: &[u8]| memchr::memmem::find(bytes, END).is_some();
+        match self {
+            _ if bytes.is_empty() => {}
+            Self::Nothing if ended(bytes) => *self = Self::More,
+            Self::Nothing => *self = Self::Head(Box::pin(tokio::time::sleep(HEAD)), last(bytes)),
+            Self::Head(_, before) => {
+                before.extend_from_slice(bytes);
+                if ended(before) {
+                    *self = Self::More;
+                } else {
+                    *before = last(before);
+                }
+            }
+            Self::More => {}
+        }
+    }
+
+    /// After a whole answer the next request begins. An interim answer, a change of protocols and frames of
+    /// HTTP/2 are none.
+    fn answered(&mut self, bytes: &[u8]) {
+        if bytes.starts_with(b"HTTP/1.") && bytes.get(9) != Some(&b'1') {
+            *self = Self::Nothing;
+        }
+    }
+
+    fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Self::Head(until, _) = self else { return Poll::Pending };
+        ready!(until.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head of a request came too slowly")))
+    }
+}
+
+/// As many bytes as an end that is cut in two may begin with.
+fn last(bytes: &[u8]) -> Vec<u8> {
+    bytes.get(bytes.len().saturating_sub(3)..).unwrap_or_default().to_vec()
+}
+
+impl<S: AsyncWrite + Unpin> Socket<S> {
+    pub fn over(inner: S) -> Self {
+        Self { inner, held: Vec::new(), hearing: Hearing::Nothing }
     }
 
     /// Sends what is held, and as much of `bytes` as leaves with it.
@@ -64,14 +121,22 @@ fn can_wait(bytes: &[u8]) -> bool {
     length.is_some_and(|length| (1..=ROOM).contains(&length))
 }
 
-impl AsyncRead for Socket {
+impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_read(cx, into)
+        let before = into.filled().len();
+        match Pin::new(&mut self.inner).poll_read(cx, into) {
+            Poll::Pending => self.hearing.poll_too_late(cx),
+            read => {
+                self.hearing.heard(into.filled().get(before..).unwrap_or_default());
+                read
+            }
+        }
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.hearing.answered(bytes);
         if self.held.is_empty() && can_wait(bytes) {
             self.held.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
@@ -91,29 +156,42 @@ impl AsyncWrite for Socket {
 }
 
 #[async_trait]
-impl Shutdown for Socket {
+impl<S: Shutdown + AsyncWrite + Unpin + Send> Shutdown for Socket<S> {
     async fn shutdown(&mut self) {
         let _ = tokio::io::AsyncWriteExt::flush(self).await;
         Shutdown::shutdown(&mut self.inner).await;
     }
 }
 
-impl UniqueID for Socket {
+impl<S: UniqueID> UniqueID for Socket<S> {
     fn id(&self) -> UniqueIDType {
         self.inner.id()
     }
 }
 
-impl Ssl for Socket {}
+impl<S: Ssl> Ssl for Socket<S> {
+    fn get_ssl(&self) -> Option<&TlsRef> {
+        self.inner.get_ssl()
+    }
 
-#[async_trait]
-impl Peek for Socket {
-    async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
-        self.inner.try_peek(into).await
+    fn get_ssl_digest(&self) -> Option<Arc<SslDigest>> {
+        self.inner.get_ssl_digest()
+    }
+
+    fn selected_alpn_proto(&self) -> Option<ALPN> {
+        self.inner.selected_alpn_proto()
     }
 }
 
-impl GetTimingDigest for Socket {
+#[async_trait]
+impl<S: Peek + Send> Peek for Socket<S> {
+    /// Waits for as many bytes: they are the beginning of a head.
+    async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
+        tokio::time::timeout(HEAD, self.inner.try_peek(into)).await.unwrap_or_else(|late| Err(late.into()))
+    }
+}
+
+impl<S: GetTimingDigest> GetTimingDigest for Socket<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
         self.inner.get_timing_digest()
     }
@@ -127,13 +205,13 @@ impl GetTimingDigest for Socket {
     }
 }
 
-impl GetProxyDigest for Socket {
+impl<S: GetProxyDigest> GetProxyDigest for Socket<S> {
     fn get_proxy_digest(&self) -> Option<Arc<ProxyDigest>> {
         self.inner.get_proxy_digest()
     }
 }
 
-impl GetSocketDigest for Socket {
+impl<S: GetSocketDigest> GetSocketDigest for Socket<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.inner.get_socket_digest()
     }
@@ -142,12 +220,13 @@ impl GetSocketDigest for Socket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use pingora::protocols::l4::stream::Stream as Tcp;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::net::{TcpListener, TcpStream};
 
     const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-Length: 4\r\n\r\n";
 
-    async fn pair() -> (Socket, TcpStream) {
+    async fn pair() -> (Socket<Tcp>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (ours, _) = listener.accept().await.unwrap();
@@ -181,5 +260,55 @@ mod tests {
         }
         assert!(!head(&format!("Content-Length: 4\r\nX: {}", "x".repeat(ROOM))));
         assert!(!can_wait(b"data: HTTP/1.1\r\ncontent-length: 4\r\n"));
+    }
+
+    fn duplex() -> (Socket<DuplexStream>, DuplexStream) {
+        let (ours, theirs) = tokio::io::duplex(1 << 16);
+        (Socket::over(ours), theirs)
+    }
+
+    /// Reads until there is nothing more, and says why.
+    async fn all(mut ours: Socket<DuplexStream>) -> Option<io::ErrorKind> {
+        let mut bytes = Vec::new();
+        ours.read_to_end(&mut bytes).await.err().map(|error| error.kind())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_trickles_is_given_up_in_time() {
+        for (at_once, then) in [("GET / HTTP/1.1\r\nHost: a\r\n", "X"), ("\r\n", "\r"), ("G", "E")] {
+            let (ours, mut theirs) = duplex();
+            let began = tokio::time::Instant::now();
+            let reading = tokio::spawn(all(ours));
+            theirs.write_all(at_once.as_bytes()).await.unwrap();
+            while !reading.is_finished() {
+                let _ = theirs.write_all(then.as_bytes()).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                assert!(began.elapsed() <= HEAD + Duration::from_secs(2));
+            }
+            assert_eq!(reading.await.unwrap(), Some(io::ErrorKind::TimedOut), "{at_once:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_pauses_and_other_protocols_have_no_such_clock() {
+        let (mut ours, mut theirs) = duplex();
+        let slow = Duration::from_secs(60);
+        let mut bytes = [0; 256];
+        // A head in two pieces, a slow body, an answer, a pause, and the next request.
+        for piece in ["POST / HTTP/1.1\r\nHost: a\r\n\r", "\n", "body"] {
+            theirs.write_all(piece.as_bytes()).await.unwrap();
+            let read = ours.read(&mut bytes).await.unwrap();
+            assert_eq!(&bytes[..read], piece.as_bytes());
+            let pause = if piece == "body" || piece == "\n" { slow } else { Duration::from_secs(1) };
+            let next = tokio::time::timeout(pause, ours.read(&mut bytes)).await;
+            assert!(next.is_err(), "{piece:?}");
+            ours.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+        }
+        ours.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+        assert!(tokio::time::timeout(slow, ours.read(&mut bytes)).await.is_err());
+        theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
+        assert!(ours.read(&mut bytes).await.is_ok());
+        ours.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        assert!(tokio::time::timeout(slow, ours.read(&mut bytes)).await.is_err());
     }
 }

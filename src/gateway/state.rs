@@ -61,9 +61,13 @@ impl Waited {
         self.0.fetch_add(clock.monotonic().micros_since(began), Ordering::Relaxed);
     }
 
+    pub(super) fn micros(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     #[expect(clippy::cast_precision_loss, reason = "a duration, exact far beyond any that occurs")]
     fn seconds(&self) -> f64 {
-        self.0.load(Ordering::Relaxed) as f64 / 1e6
+        self.micros() as f64 / 1e6
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Metrics {
     pub draining: IntGauge,
     /// How far the clock of another machine is ahead of ours.
     pub clock_skew: GaugeVec,
+    /// Lines of the access log that did not fit.
+    pub access_dropped: IntCounter,
     /// Judgements by stage, decision, reason and enforcement.
     pub decisions: IntCounterVec,
     /// Refusals that are no judgement, by what was at fault.
@@ -142,6 +144,7 @@ impl Metrics {
                 "Request to last answer byte",
                 &["listener", "route"],
             )?,
+            access_dropped: counter(r, "access_log_dropped_total", "Lines of the access log that did not fit")?,
             overhead: Overhead::of(&overhead(r)?),
             connections: int_gauges(r, "downstream_connections", "Connections of callers", &["listener"])?,
             draining: gauge(r, "draining", "1 while the process is on its way out")?,

@@ -2,6 +2,9 @@
 #![cfg(test)]
 #![expect(clippy::string_slice, reason = "a slice that misses fails its test, as it should")]
 
+/// The access log.
+#[cfg(feature = "gateway")]
+mod access;
 /// Administration of a running gateway.
 #[cfg(feature = "gateway")]
 mod admin;

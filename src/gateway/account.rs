@@ -1,0 +1,71 @@
+//! What is counted and logged of a request when it is over. Closed words and numbers alone: nothing that a
+//! caller wrote.
+
+use http::Method;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorSource};
+
+use crate::telemetry::access::Line;
+use crate::telemetry::metrics::code_class;
+
+use super::Gateway;
+use super::state::{Context, Decided};
+
+impl Gateway {
+    pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        let metrics = &self.authority.metrics;
+        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let labels = ["gateway", &*ctx.route, code_class(status), ctx.decision.label()];
+        metrics.http_requests.with_label_values(&labels).inc();
+        let now = self.authority.clock.monotonic();
+        let seconds = now.seconds_since(ctx.started);
+        metrics.http_duration.with_label_values(&["gateway", &*ctx.route]).observe(seconds);
+        if let Some(own) = ctx.own_part(seconds) {
+            metrics.overhead.total.observe(own);
+        }
+        let Some(log) = &self.settings.access else { return };
+        if !log.wants(matches!(ctx.decision, Decided::Denied(_))) {
+            return;
+        }
+        let (by, why) = answered(status, error, ctx.decision);
+        log.write(&Line {
+            ts: self.authority.clock.now(),
+            trace: ctx.trace.spelled().as_str(),
+            listener: "gateway",
+            route: &ctx.route,
+            method: known(&session.req_header().method),
+            status,
+            decision: ctx.decision.label(),
+            by,
+            why,
+            bytes_out: session.body_bytes_sent(),
+            total_us: now.micros_since(ctx.started),
+            waited_us: ctx.waited.micros(),
+        });
+    }
+}
+
+/// Who answered, and why it was not the merchant.
+fn answered(status: u16, error: Option<&Error>, decision: Decided) -> (&'static str, Option<&'static str>) {
+    let left = error.is_some_and(|error| *error.esource() == ErrorSource::Downstream);
+    match decision {
+        Decided::Denied(code) if status != 0 => ("permyx", Some(code)),
+        Decided::Replayed => ("permyx", Some("replayed")),
+        _ if status == 0 => ("nobody", Some(if left { "caller_left" } else { "cut" })),
+        _ if left => ("merchant", Some("caller_left")),
+        _ => ("merchant", None),
+    }
+}
+
+fn known(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
