@@ -3,6 +3,7 @@
 import configparser
 import contextlib
 import ctypes
+import gzip
 import os
 import re
 import shlex
@@ -152,10 +153,13 @@ class Package(unittest.TestCase):
             for path in re.findall(r"/usr/share/[\w/.-]+\w", sample.read_text()):
                 self.assertTrue((self.tree / path.lstrip("/")).exists(), path)
 
-    def test_completions_and_pages_come_with_a_program_that_makes_them(self):
-        for verb, path in (("completions", "bash-completion/completions/permyx"), ("man", "man/man1/permyx.1.gz")):
-            made = ran(PERMYX, verb, "--help").returncode == 0
-            self.assertEqual((self.tree / "usr/share" / path).exists(), made, path)
+    def test_shells_complete_it_and_man_knows_it(self):
+        share = self.tree / "usr/share"
+        for shell, path in (("bash", "bash-completion/completions/permyx"), ("zsh", "zsh/vendor-completions/_permyx"),
+                            ("fish", "fish/vendor_completions.d/permyx.fish")):
+            self.assertEqual((share / path).read_text(), said(PERMYX, "completions", shell))
+        for page in ("permyx.1.gz", "permyx-gateway.1.gz"):
+            self.assertIn(b".TH permyx", gzip.decompress((share / "man/man1" / page).read_bytes()), page)
 
     def test_the_same_files_are_the_same_package(self):
         before = self.file.read_bytes()
