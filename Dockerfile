@@ -8,6 +8,8 @@ ARG BASE=debian:bookworm-slim
 
 FROM rust:1.95-bookworm AS build
 RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+# The commit that is built, as permyx_build_info tells it: --build-arg PERMYX_REVISION=$(git rev-parse HEAD)
+ARG PERMYX_REVISION
 WORKDIR /src
 COPY . .
 RUN .ci/release && mkdir /data

@@ -1,6 +1,6 @@
 # The commands of every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults release
+.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults release deb
 CARGO ?= cargo
 SHIPPED := target/shipped/release/permyx
 
@@ -48,3 +48,6 @@ faults: ## the fault matrix in its long form, about 12 minutes; rewrites the tab
 
 release: ## the program as it is shipped, laid out by a profile of its own loads: target/shipped/release/permyx, in about 30 minutes
 	.ci/release
+
+deb: ## pack the built program for Debian and Ubuntu: target/permyx_<version>_<arch>.deb
+	.ci/deb

@@ -131,6 +131,9 @@ class Rules(unittest.TestCase):
         counted = by_name["availability"]["sli"]["events"]["error_query"]
         selectors = [SELECTOR.findall(rule["expr"]) for rule in rules("record") if ":failures:" in rule["record"]]
         self.assertEqual(selectors, [SELECTOR.findall(counted)] * 4)
+        ours = re.compile(r'faults_total\{[^}]*code=~"([^"]+)"')
+        codes = {found for expression in expressions() for found in ours.findall(expression)}
+        self.assertEqual(codes, set(ours.findall(counted)))
 
     def test_recorded_series_that_are_used_are_recorded(self):
         used = {name for expression in expressions() for name in RECORDED.findall(expression)}
@@ -189,13 +192,15 @@ class Running(unittest.TestCase):
         }
         self.assertEqual(counted["permyx"], 0)
         lines = self.pages["gateway"].splitlines()
-        refused = [line for line in lines if line.startswith("permyx_decisions_total{") and "LEDGER_UNAV" in line]
+        refused = [line for line in lines if line.startswith("permyx_faults_total{") and "LEDGER_UNAV" in line]
         refused = sum(float(line.split()[-1]) for line in refused)
         self.assertEqual(refused, 4)
         # The first of them is the birth of the series, which a rate does not see.
         self.assertTrue(0 < counted["permyx-gateway"] * 300 <= refused * 1.5, counted)
         (unreachable,) = [line for line in lines if 'route="nowhere"' in line and 'code_class="5xx"' in line]
         self.assertIn('decision="denied"', unreachable)
+        theirs = [line for line in lines if line.startswith("permyx_faults_total{") and "UPSTREAM_UNAV" in line]
+        self.assertEqual([line.split()[-1] for line in theirs], [unreachable.split()[-1]])
 
     def test_what_went_wrong_rings_and_nothing_else(self):
         firing = {name for name, state in self.stage.setting.alerts() if state == "firing"}

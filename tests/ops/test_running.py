@@ -88,21 +88,42 @@ class Running(unittest.TestCase):
             self.eventually(3, lambda: asked(f"{ops}/readyz")[0] == 503, lambda: "it is ready although it was told to stop")
             self.assertEqual(process.wait(spec["terminationGracePeriodSeconds"]), 0)
 
-    def test_the_pods_of_helm_test_say_what_is_so(self):
-        helped = charts.permyx("check", "--help")[1]
-        if "--wait" not in helped or "bypass" not in helped:
-            self.skipTest("this program has no `check --wait` and `check bypass` yet")
-        (check,) = [of["spec"] for of in charts.of_kind("Pod", "one-gateway")]
-        with charts.on_disk("one-gateway") as place:
-            arguments = [of.replace("/etc/permyx", str(place)) for of in check["containers"][0]["args"]]
-            code, said = charts.permyx(*arguments)
+    def test_the_pod_that_checks_sees_whether_all_that_is_needed_answers(self):
+        with socket.create_server(("127.0.0.1", 0)) as there:
+            url = f"http://127.0.0.1:{there.getsockname()[1]}"
+            code, said = self.checked(url)
             self.assertEqual(code, 0, said)
+        code, said = self.checked(url, wait="1")
+        self.assertEqual(code, 1, said)
+        for what in ("route checkout", "evidence.ship"):
+            self.assertIn(what, said)
+
+    def checked(self, url, wait="60"):
+        """What the pod says, if merchant and control plane are at this address."""
+        values = merged(charts.values_of("one-gateway"), CHANGE, {"config": {"evidence": {"ship": {"url": url}}}})
+        values["config"]["gateway"]["routes"] = [of | {"upstream": url} for of in CHANGE["config"]["gateway"]["routes"]]
+        found = charts.objects_of(charts.render(CHART, values))
+        (spec,) = [of["spec"] for of in found if of["kind"] == "Pod"]
+        maps = {of["metadata"]["name"]: of["data"] for of in found if of["kind"] == "ConfigMap"}
+        # In the pod nobody has the port of metrics; who has it here is not ours.
+        conf = maps["demo-permyx-conf"]
+        conf["permyx.toml"] = conf["permyx.toml"].replace(":9464", ":0")
+        (container,) = spec["containers"]
+        with charts.mounted(container, spec["volumes"], maps) as place:
+            arguments = [of.replace("/etc/permyx", str(place)) for of in container["args"]]
+            self.assertEqual(arguments[-2:], ["--wait", "60"])
+            return charts.permyx(*arguments[:-1], wait)
+
+    def test_the_pod_that_tries_the_bypass_tells_three_things_apart(self):
         with socket.create_server(("127.0.0.1", 0)) as merchant:
             there = f"http://127.0.0.1:{merchant.getsockname()[1]}/checkout"
             code, said = charts.permyx("check", "bypass", "--to", there)
             self.assertEqual(code, 1, said)
-        code, said = charts.permyx("check", "bypass", "--to", f"{NOBODY}/checkout")
+        code, said = charts.permyx("check", "bypass", "--to", there)
         self.assertEqual(code, 0, said)
+        # Nobody has a name under `invalid`.
+        code, said = charts.permyx("check", "bypass", "--to", "http://shop.invalid/checkout")
+        self.assertEqual(code, 3, said)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,9 @@ class Ways(unittest.TestCase):
             self.assertEqual(pod["metadata"]["annotations"]["helm.sh/hook"], "test")
             self.assertEqual(pod["spec"]["restartPolicy"], "Never")
             (container,) = pod["spec"]["containers"]
-            self.assertEqual(container["args"], ["check", "--config", "/etc/permyx/conf/permyx.toml", "--wait", "60"])
+            # It is not the gateway, so where the merchant is protected it cannot connect to it.
+            connect = [] if name.startswith("protected") else ["--connect"]
+            self.assertEqual(container["args"], ["check", "--config", "/etc/permyx/conf/permyx.toml", *connect, "--wait", "60"])
             gateway = charts.gateway(name)
             self.assertEqual(container["volumeMounts"], [of for of in gateway["volumeMounts"] if of["name"] != "permyx-data"])
             self.assertEqual(container["image"], gateway["image"])
