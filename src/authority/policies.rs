@@ -17,7 +17,7 @@ use crate::reload::{Files, ReadError, Reloaded, fingerprint, read_dir};
 use crate::telemetry::metrics::Metrics;
 
 /// Policies by store. A store without a file is observed and nothing else.
-#[derive(Default, Debug)]
+#[derive(Clone, Default, Debug)]
 pub struct Policies {
     by_store: HashMap<StoreId, Arc<Policy>>,
     enforce_something: bool,
@@ -104,14 +104,25 @@ impl NotTaken {
     }
 }
 
+/// What the files say, and what is said instead.
+#[derive(Default)]
+struct Read {
+    /// Of what was last read, taken or not.
+    print: Option<Sha256>,
+    /// Why it was not taken.
+    problem: Option<String>,
+    /// The last that was taken, as it was written.
+    taken: Policies,
+    /// Modes that hold instead of those of the files, until they are given up or the process ends.
+    by_hand: HashMap<StoreId, Mode>,
+}
+
 /// The policies of a directory, reloaded as it changes.
 pub struct PolicyBook {
     dir: Option<PathBuf>,
     current: Reloaded<Policies>,
-    /// Fingerprint of what was last read, taken or not, and why it was not taken.
-    last: Mutex<(Option<Sha256>, Option<String>)>,
-    /// Modes that hold instead of those of the files, until they are given up or the process ends.
-    by_hand: Mutex<HashMap<StoreId, Mode>>,
+    /// Held by whoever changes what is in force, from the first look to the last step.
+    files: Mutex<Read>,
     clock: Clock,
     metrics: Arc<Metrics>,
 }
@@ -123,9 +134,8 @@ impl PolicyBook {
         let policies = Policies::parse(&files).map_err(NotTaken::Wrong)?;
         let book = Self {
             dir,
-            current: Reloaded::new(policies),
-            last: Mutex::new((Some(fingerprint(&files)), None)),
-            by_hand: Mutex::default(),
+            current: Reloaded::new(policies.clone()),
+            files: Mutex::new(Read { print: Some(fingerprint(&files)), taken: policies, ..Read::default() }),
             clock,
             metrics,
         };
@@ -142,7 +152,7 @@ impl PolicyBook {
     /// Why the newest files are not in force, if they are not.
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
-        self.last.lock().1.clone()
+        self.files.lock().problem.clone()
     }
 
     #[must_use]
@@ -154,11 +164,11 @@ impl PolicyBook {
     /// stay, and log, metric, event and readiness say so.
     pub fn reload(&self, evidence: &Spool) {
         let Some(dir) = &self.dir else { return };
+        let mut files = self.files.lock();
         let read = read_dir(dir, "toml");
         // An unreadable directory has no fingerprint and is told once.
         let print = read.as_ref().map(fingerprint).ok();
-        let known = self.last.lock().clone();
-        if known.0 == print && (print.is_some() || known.1.is_some()) {
+        if files.print == print && (print.is_some() || files.problem.is_some()) {
             return;
         }
         let taken = read.map_err(NotTaken::from).and_then(|files| Policies::parse(&files).map_err(NotTaken::Wrong));
@@ -166,31 +176,35 @@ impl PolicyBook {
             Some(gone) => Err(NotTaken::Gone(gone.store().clone())),
             None => Ok(policies),
         });
+        files.print = print;
         match taken {
-            Ok(policies) => self.take(policies, print, evidence),
-            Err(not_taken) => self.keep(&not_taken, print, evidence),
+            Ok(policies) => {
+                (files.taken, files.problem) = (policies, None);
+                self.put_in_force(&files, evidence);
+                self.count(true);
+            }
+            Err(not_taken) => files.problem = Some(self.keep(&not_taken, evidence)),
         }
     }
 
     /// Puts a store into this mode on all its routes whatever its file says, or (`None`) as its file says.
     pub fn set_by_hand(&self, store: &StoreId, mode: Option<Mode>, evidence: &Spool) {
+        let mut files = self.files.lock();
         match mode {
-            Some(mode) => self.by_hand.lock().insert(store.clone(), mode),
-            None => self.by_hand.lock().remove(store),
+            Some(mode) => files.by_hand.insert(store.clone(), mode),
+            None => files.by_hand.remove(store),
         };
-        // As if they had never been read.
-        self.last.lock().0 = None;
-        self.reload(evidence);
+        self.put_in_force(&files, evidence);
+        self.tell_in_force();
     }
 
     #[must_use]
     pub fn is_set_by_hand(&self, store: &StoreId) -> bool {
-        self.by_hand.lock().contains_key(store)
+        self.files.lock().by_hand.contains_key(store)
     }
 
-    fn take(&self, read: Policies, print: Option<Sha256>, evidence: &Spool) {
-        let before = self.snapshot();
-        let policies = read.in_modes(&self.by_hand.lock());
+    fn put_in_force(&self, files: &Read, evidence: &Spool) {
+        let (before, policies) = (self.snapshot(), files.taken.clone().in_modes(&files.by_hand));
         for policy in policies.iter().filter(|policy| before.of(policy.store()) != **policy) {
             let mut event = self.event(EventKind::PolicyActivated, policy.store().clone());
             event.data.policy_hash = Some(policy.hash());
@@ -199,18 +213,17 @@ impl PolicyBook {
             tracing::info!(store = %policy.store(), version = policy.version(), hash = %policy.hash(), "policy activated");
         }
         self.current.replace(policies);
-        *self.last.lock() = (print, None);
-        self.count(true);
     }
 
-    fn keep(&self, not_taken: &NotTaken, print: Option<Sha256>, evidence: &Spool) {
+    /// What is in force stays. Answers why.
+    fn keep(&self, not_taken: &NotTaken, evidence: &Spool) -> String {
         let problem = not_taken.one_line();
         tracing::error!(problem, "policy not taken, the one before stays in force");
         let mut event = Event::new(EventKind::PolicyRejected, self.clock.now(), TraceId::random());
         event.data.cause = Some(problem.chars().take(1024).collect::<String>().into());
         append(evidence, &event);
-        *self.last.lock() = (print, Some(problem));
         self.count(false);
+        problem
     }
 
     fn event(&self, kind: EventKind, store: StoreId) -> Event {
@@ -221,9 +234,12 @@ impl PolicyBook {
 
     fn count(&self, taken: bool) {
         self.metrics.reloaded("policy", taken, self.clock.now());
-        if !taken {
-            return;
+        if taken {
+            self.tell_in_force();
         }
+    }
+
+    fn tell_in_force(&self) {
         self.metrics.policy_info.reset();
         for policy in self.snapshot().iter() {
             let hash: String = policy.hash().hex().chars().take(8).collect();

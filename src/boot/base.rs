@@ -162,16 +162,22 @@ pub(super) fn tls(files: &TlsFiles, base: &mut Base) -> Result<Arc<rustls::Serve
     dirs.dedup();
     for dir in dirs {
         let (certificate, metrics, clock) = (certificate.clone(), base.metrics.clone(), base.clock.clone());
-        base.tasks.follow(dir.to_owned(), move || match certificate.reload() {
-            Ok(false) => {}
-            Ok(true) => {
-                tracing::info!("certificate renewed");
-                metrics.reloaded("certificate", true, clock.now());
+        let mut well = true;
+        base.tasks.follow(dir.to_owned(), move || {
+            match certificate.reload() {
+                Ok(false) if well => return,
+                Ok(renewed) => {
+                    tracing::info!(renewed, "certificate read again");
+                    well = true;
+                }
+                // Told once.
+                Err(_) if !well => return,
+                Err(error) => {
+                    tracing::error!(%error, "certificate not taken, the one before stays");
+                    well = false;
+                }
             }
-            Err(error) => {
-                tracing::error!(%error, "certificate not taken, the one before stays");
-                metrics.reloaded("certificate", false, clock.now());
-            }
+            metrics.reloaded("certificate", well, clock.now());
         });
     }
     Ok(config)

@@ -35,9 +35,7 @@ const SAVE: Duration = Duration::from_secs(1);
 /// `permyx serve`: issues tokens, keeps evidence. It burns only in a ledger that it shares with the
 /// gateways.
 pub async fn serve(config: &Config) -> Result<Running, BootError> {
-    if config.api.tls.is_none() && !config.api.insecure && !config.api.listen.ip().is_loopback() {
-        return Err(BootError::Insecure(config.api.listen));
-    }
+    complete(config)?;
     let mut base = Base::open(config, "/servers/permyx".to_owned())?;
     let keys = issuing_keys(&config.data, &mut base)?;
     let opened = match &config.ledger.redis {
@@ -62,6 +60,14 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
         data: config.data.clone(),
         scratch: None,
     })
+}
+
+/// Says what stands against serving by a configuration.
+pub(super) fn complete(config: &Config) -> Result<(), BootError> {
+    if config.api.tls.is_none() && !config.api.insecure && !config.api.listen.ip().is_loopback() {
+        return Err(BootError::Insecure(config.api.listen));
+    }
+    Ok(())
 }
 
 /// Opens the listener of API, evidence and portal, and serves it.

@@ -17,6 +17,8 @@ use super::listen::BootError;
 
 /// Names of what was handed over, in order (sd_listen_fds_with_names(3)).
 const NAMES: &str = "LISTEN_FDNAMES";
+/// Before the names of those that a program hands to the next.
+const OURS: &str = "permyx-";
 /// The first descriptor that is handed over (sd_listen_fds(3)).
 const FIRST: i32 = 3;
 
@@ -59,9 +61,18 @@ impl Listeners {
         TcpListener::from_std(listener).map_err(BootError::Thread)
     }
 
+    /// What the program before this one held is taken where it still is what the configuration says; what a
+    /// service manager gives by name is the service manager's to say.
     fn take(&mut self, name: &str, address: SocketAddr) -> Option<Listener> {
-        let of_address = |listener: &Listener| listener.local_addr().is_ok_and(|bound| bound == address);
-        let at = self.given.iter().position(|(given, listener)| given == name || of_address(listener))?;
+        let fits = |listener: &Listener| {
+            listener.local_addr().is_ok_and(|bound| {
+                bound.ip() == address.ip() && (bound.port() == address.port() || address.port() == 0)
+            })
+        };
+        let at = self.given.iter().position(|(given, listener)| match given.strip_prefix(OURS) {
+            Some(given) => given == name && fits(listener),
+            None => given == name || (address.port() != 0 && fits(listener)),
+        })?;
         Some(self.given.swap_remove(at).1)
     }
 }
@@ -75,16 +86,21 @@ pub struct Invocation {
 impl Invocation {
     /// Asked early: later the file may be another one.
     pub fn of_this_process() -> std::io::Result<Self> {
-        Ok(Self { program: std::env::current_exe()?, args: std::env::args_os().skip(1).collect() })
+        let mut args = std::env::args_os();
+        // As it was named: a link to the newest version leads to another one later.
+        let named = PathBuf::from(args.next().unwrap_or_default());
+        let named = std::env::current_dir()?.join(named);
+        let program = if named.is_file() { named } else { std::env::current_exe()? };
+        Ok(Self { program, args: args.collect() })
     }
 
-    /// Whether the program that is installed now takes the configuration as it is now.
-    pub async fn check(&self, config: &std::path::Path) -> Result<(), String> {
+    /// Whether the program that is installed now would start as this one was.
+    pub async fn rehearse(&self) -> Result<(), String> {
         let mut check = Command::new(&self.program);
-        check.arg("check").arg("--config").arg(config);
+        check.args(&self.args).arg("--rehearse");
         let told = tokio::task::spawn_blocking(move || check.output()).await.map_err(|error| error.to_string())?;
         let told = told.map_err(|error| format!("`{}`: {error}", self.program.display()))?;
-        if told.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&told.stdout).into_owned()) }
+        if told.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&told.stderr).trim().to_owned()) }
     }
 }
 
@@ -107,7 +123,7 @@ impl Handover {
         next.args(&invocation.args);
         next.env("LISTEN_PID", std::process::id().to_string());
         next.env("LISTEN_FDS", listeners.len().to_string());
-        next.env(NAMES, names.join(":"));
+        next.env(NAMES, names.iter().map(|name| format!("{OURS}{name}")).collect::<Vec<_>>().join(":"));
         let mapping = |(fd, listener): (i32, Listener)| FdMapping { parent_fd: listener.into(), child_fd: fd };
         match next.fd_mappings((FIRST..).zip(listeners).map(mapping).collect()) {
             Ok(next) => next.exec(),

@@ -74,7 +74,7 @@ pub(super) async fn listen(name: &'static str, address: SocketAddr) -> Result<Tc
         "gateway" => ("gateway", "--gateway-listen"),
         "api" => ("API and portal", "--api-listen"),
         "merchant" => ("sandbox merchant", "--merchant-listen"),
-        "admin" => ("administration", "--admin-listen"),
+        "admin" => ("administration", "[admin] listen"),
         _ => ("metrics and health", "--ops-listen"),
     };
     TcpListener::bind(address).await.map_err(|source| BootError::Listen { what, flag, address, source })

@@ -12,6 +12,7 @@ mod ledger;
 mod listen;
 #[cfg(feature = "control-plane")]
 mod reconcile;
+mod rehearse;
 mod revocations;
 mod roles;
 mod run;
@@ -23,6 +24,10 @@ pub use control::serve;
 pub use dev::{DEMO_KEY, DEMO_MERCHANT_KEY, DevOptions, dev};
 pub use handover::{Handover, Invocation};
 pub use listen::BootError;
+#[cfg(feature = "gateway")]
+pub use rehearse::rehearse_gateway;
+#[cfg(feature = "control-plane")]
+pub use rehearse::rehearse_serve;
 pub use revocations::shared_revocations;
 #[cfg(feature = "gateway")]
 pub use roles::gateway;

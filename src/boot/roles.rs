@@ -5,10 +5,14 @@ use std::sync::Arc;
 use crate::authority::Authority;
 use crate::config::{Config, JwksSource, TlsFiles};
 use crate::evidence::{self, ControlPlane, Keep};
+#[cfg(feature = "gateway")]
+use crate::gateway::{route::Route, routes::Routes, upstream::Upstream};
 use crate::jwks::{Jwks, Source};
 use crate::net::client::{Client, Limits};
 #[cfg(feature = "gateway")]
 use crate::telemetry::access::{AccessLog, Which};
+#[cfg(feature = "gateway")]
+use crate::telemetry::metrics::Metrics;
 
 use super::base::{Base, Keys, spool_dir};
 use super::ledger::Opened;
@@ -24,13 +28,7 @@ const RESOLVE: std::time::Duration = std::time::Duration::from_secs(30);
 /// The sidecar: verifies with a key set that it follows, burns in its own ledger or in a shared one.
 #[cfg(feature = "gateway")]
 pub async fn gateway(config: &Config) -> Result<Running, BootError> {
-    if !config.ledger.single_instance && config.ledger.redis.is_none() {
-        return Err(BootError::NoLedger);
-    }
-    if config.gateway.routes.is_empty() && config.gateway.fallback.is_none() {
-        return Err(BootError::NoRoutes);
-    }
-    let source = config.jwks.clone().ok_or(BootError::NoKeys)?;
+    let source = complete(config)?;
     let mut base = Base::open(config, format!("/gateways/{}", config.gateway.name))?;
     let keys = followed_keys(source, config.jwks_max_stale, &mut base).await?;
     let opened = match &config.ledger.redis {
@@ -57,6 +55,18 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
         data: config.data.clone(),
         scratch: None,
     })
+}
+
+/// Says what is missing in a configuration; else where the keys come from.
+#[cfg(feature = "gateway")]
+pub(super) fn complete(config: &Config) -> Result<JwksSource, BootError> {
+    if !config.ledger.single_instance && config.ledger.redis.is_none() {
+        return Err(BootError::NoLedger);
+    }
+    if config.gateway.routes.is_empty() && config.gateway.fallback.is_none() {
+        return Err(BootError::NoRoutes);
+    }
+    config.jwks.clone().ok_or(BootError::NoKeys)
 }
 
 /// Events go to another host, if the configuration names one.
@@ -102,11 +112,37 @@ pub(super) async fn start_gateway(
     authority: &Arc<Authority>,
     base: &mut Base,
 ) -> Result<Address, BootError> {
-    use crate::gateway::route::Route;
-    use crate::gateway::routes::Routes;
-    use crate::gateway::upstream::Upstream;
     use crate::gateway::{Gateway, Settings, serve};
 
+    let (routes, upstreams) = routes(config)?;
+    base.tasks.accompany(async move {
+        loop {
+            tokio::time::sleep(RESOLVE).await;
+            let upstreams = upstreams.clone();
+            let _ = tokio::task::spawn_blocking(move || upstreams.iter().for_each(|upstream| upstream.refresh())).await;
+        }
+    });
+    let settings = Settings {
+        body_max: config.gateway.body_max,
+        lease: config.ledger.lease,
+        tables: config.detect.tables.clone(),
+        trusted_proxies: config.gateway.trusted_proxies.clone(),
+        draining: base.draining.clone(),
+        access: access_log(config, base)?,
+        ..Settings::default()
+    };
+    let gateway = Gateway::new(authority.clone(), routes, settings);
+    let transport = transport(config.gateway.tls.as_ref(), base)?;
+    let listener = base.listeners.open("gateway", config.gateway.listen).await?;
+    let address = super::base::local(&listener, "gateway", config.gateway.listen, config.gateway.tls.is_some());
+    let (connections, told) = (config.gateway.connections_max, base.tasks.told());
+    base.tasks.serve(serve::serve(gateway, listener, transport, connections, told.stop, told.cut));
+    Ok(address)
+}
+
+/// The routes of a configuration, and every upstream that they name. Names are looked up.
+#[cfg(feature = "gateway")]
+pub(super) fn routes(config: &Config) -> Result<(Routes, Vec<Arc<Upstream>>), BootError> {
     let upstream = |of: &str, text: &str| {
         Upstream::parse(text).map(Arc::new).map_err(|source| BootError::Upstream { of: of.to_owned(), source })
     };
@@ -130,41 +166,13 @@ pub(super) async fn start_gateway(
     }
     let fallback = config.gateway.fallback.as_deref().map(|text| upstream("gateway.fallback", text)).transpose()?;
     upstreams.extend(fallback.clone());
-    base.tasks.accompany(async move {
-        loop {
-            tokio::time::sleep(RESOLVE).await;
-            let upstreams = upstreams.clone();
-            let _ = tokio::task::spawn_blocking(move || upstreams.iter().for_each(|upstream| upstream.refresh())).await;
-        }
-    });
-    let settings = Settings {
-        body_max: config.gateway.body_max,
-        lease: config.ledger.lease,
-        tables: config.detect.tables.clone(),
-        trusted_proxies: config.gateway.trusted_proxies.clone(),
-        draining: base.draining.clone(),
-        access: access_log(config, base)?,
-        ..Settings::default()
-    };
-    let gateway = Gateway::new(authority.clone(), Routes::new(routes, fallback), settings);
-    let transport = transport(config.gateway.tls.as_ref(), base)?;
-    let listener = base.listeners.open("gateway", config.gateway.listen).await?;
-    let address = super::base::local(&listener, "gateway", config.gateway.listen, config.gateway.tls.is_some());
-    let (connections, told) = (config.gateway.connections_max, base.tasks.told());
-    base.tasks.serve(serve::serve(gateway, listener, transport, connections, told.stop, told.cut));
-    Ok(address)
+    Ok((Routes::new(routes, fallback), upstreams))
 }
 
 /// The access log, where one is asked for. It is opened anew on SIGHUP: whoever rotates logs says so by that.
 #[cfg(feature = "gateway")]
 fn access_log(config: &Config, base: &mut Base) -> Result<Option<Arc<AccessLog>>, BootError> {
-    let asked = &config.access_log;
-    if asked.requests == Which::Off {
-        return Ok(None);
-    }
-    let log = AccessLog::open(asked.requests, asked.file.as_deref(), base.metrics.access_dropped.clone());
-    let log = log.map_err(|source| BootError::AccessLog { path: asked.file.clone().unwrap_or_default(), source })?;
-    let log = Arc::new(log);
+    let Some(log) = open_access_log(config, &base.metrics)?.map(Arc::new) else { return Ok(None) };
     let (mut nudged, reopened) = (base.tasks.nudges().listen(), log.clone());
     base.tasks.accompany(async move {
         loop {
@@ -174,6 +182,16 @@ fn access_log(config: &Config, base: &mut Base) -> Result<Option<Arc<AccessLog>>
     });
     base.access = Some(log.clone());
     Ok(Some(log))
+}
+
+#[cfg(feature = "gateway")]
+pub(super) fn open_access_log(config: &Config, metrics: &Metrics) -> Result<Option<AccessLog>, BootError> {
+    let asked = &config.access_log;
+    if asked.requests == Which::Off {
+        return Ok(None);
+    }
+    let log = AccessLog::open(asked.requests, asked.file.as_deref(), metrics.access_dropped.clone());
+    log.map(Some).map_err(|source| BootError::AccessLog { path: asked.file.clone().unwrap_or_default(), source })
 }
 
 #[cfg(all(feature = "gateway", feature = "tls"))]

@@ -1,6 +1,7 @@
 //! A running process: its addresses, its tasks, and its end.
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,22 +79,32 @@ impl Running {
 
     /// Stops as well, but for the listeners: they are for the program that is to come.
     pub async fn make_way(mut self, next: Invocation, signals: &mut StopSignal) -> Option<Handover> {
-        let hurried = self.wind_down(Ending::Upgrade, signals).await;
+        let mut hurried = self.wind_down(Ending::Upgrade, signals).await;
         let listeners = std::mem::take(&mut self.listeners);
-        self.finish().await;
+        {
+            let mut finishing = pin!(self.finish());
+            let again = tokio::select! {
+                () = &mut finishing => false,
+                () = signals.hurries(Ending::Upgrade) => true,
+            };
+            if again {
+                finishing.await;
+                hurried = true;
+            }
+        }
         // Who signals again wants it to end, not to begin anew.
-        (!hurried).then(|| Handover::new(next, listeners))
+        (!hurried && !signals.hurried_meanwhile().await).then(|| Handover::new(next, listeners))
     }
 
     /// True where a second signal came.
     async fn wind_down(&mut self, ending: Ending, signals: &mut StopSignal) -> bool {
         tracing::info!(?ending, "stopping");
-        self.ops.draining().begin();
+        self.ops.draining().end();
         let mut pace = Pace::of(self.shutdown, ending);
         let mut hurried = false;
         tokio::select! {
             () = tokio::time::sleep(pace.delay) => {}
-            _ = signals.received() => hurried = true,
+            () = signals.hurries(ending) => hurried = true,
         }
         if hurried {
             pace = pace.hurried(self.shutdown);
@@ -103,7 +114,7 @@ impl Running {
         }
         tokio::select! {
             () = self.tasks.stop(pace) => return hurried,
-            _ = signals.received() => {}
+            () = signals.hurries(ending) => {}
         }
         self.tasks.stop(pace.hurried(self.shutdown)).await;
         true

@@ -35,6 +35,8 @@ pub struct StopSignal {
     term: Signal,
     int: Signal,
     quit: Signal,
+    /// Nobody listens here: it only must not end a process that has just begun.
+    _hang_up: Signal,
 }
 
 impl StopSignal {
@@ -43,7 +45,26 @@ impl StopSignal {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            _hang_up: signal(SignalKind::hangup())?,
         })
+    }
+
+    /// Resolves with a signal that hurries an end which began with `ending`. An upgrade is asked for once or
+    /// several times: it is one.
+    pub(super) async fn hurries(&mut self, ending: Ending) {
+        while ending == Ending::Upgrade && self.received().await == Ending::Upgrade {}
+        if ending != Ending::Upgrade {
+            self.received().await;
+        }
+    }
+
+    /// Whether such a signal came that nobody listened for yet.
+    pub(super) async fn hurried_meanwhile(&mut self) -> bool {
+        tokio::select! {
+            biased;
+            () = self.hurries(Ending::Upgrade) => true,
+            () = std::future::ready(()) => false,
+        }
     }
 
     pub async fn received(&mut self) -> Ending {

@@ -29,6 +29,9 @@ pub struct Listeners {
     /// Print one JSON line with all addresses when ready
     #[arg(long)]
     ready_json: bool,
+    /// Open everything that a start needs and that may be opened twice, and end: asked before an upgrade
+    #[arg(long, hide = true)]
+    rehearse: bool,
     /// Seconds of not being ready and still accepting, once told to stop
     #[arg(long, value_name = "SECONDS", env = "PERMYX_SHUTDOWN_DELAY_S", value_parser = clap::value_parser!(u64).range(0..=300))]
     shutdown_delay: Option<u64>,
@@ -68,14 +71,20 @@ impl ServeArgs {
 pub fn gateway(args: &ServeArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let config = args.load()?;
     logging::init(&config.log.filter, config.log.format);
-    run(async { boot::gateway(&config).await }, args.listeners.ready_json, Some(&args.config), "", out)
+    if args.listeners.rehearse {
+        return Ok(boot::rehearse_gateway(&config)?);
+    }
+    run(async { boot::gateway(&config).await }, args.listeners.ready_json, Upgrade::InPlace, "", out)
 }
 
 #[cfg(feature = "control-plane")]
 pub fn serve(args: &ServeArgs, out: &mut dyn Write) -> Result<(), CliError> {
     let config = args.load()?;
     logging::init(&config.log.filter, config.log.format);
-    run(async { boot::serve(&config).await }, args.listeners.ready_json, Some(&args.config), "", out)
+    if args.listeners.rehearse {
+        return Ok(boot::rehearse_serve(&config)?);
+    }
+    run(async { boot::serve(&config).await }, args.listeners.ready_json, Upgrade::InPlace, "", out)
 }
 
 #[cfg(all(feature = "gateway", feature = "control-plane"))]
@@ -106,7 +115,7 @@ pub fn dev(args: &DevArgs, out: &mut dyn Write) -> Result<(), CliError> {
         merchant_listen: args.merchant_listen,
         ops_listen: port(args.listeners.ops_listen, 9464),
     };
-    run(async { boot::dev(&options).await }, args.listeners.ready_json, None, STORY, out)
+    run(async { boot::dev(&options).await }, args.listeners.ready_json, Upgrade::Never, STORY, out)
 }
 
 /// Told by `permyx dev` once it serves; the README tells the same. A test runs it.
@@ -120,11 +129,18 @@ Try it:
     → 200, observed: shoppers share this checkout
   target/release/permyx timeline last"#;
 
-/// Runs to its end. `config` is what another program would be started with in its place.
+/// Whether another program can be started in the place of this one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Upgrade {
+    InPlace,
+    #[cfg(all(feature = "gateway", feature = "control-plane"))]
+    Never,
+}
+
 fn run(
     start: impl Future<Output = Result<Running, BootError>>,
     ready_json: bool,
-    config: Option<&Path>,
+    upgrade: Upgrade,
     story: &str,
     out: &mut dyn Write,
 ) -> Result<(), CliError> {
@@ -132,34 +148,49 @@ fn run(
     let next = waiting(async {
         let mut signals = StopSignal::listen()?;
         let running = start.await?;
-        let mut ending = tokio::select! {
-            () = running.ready() => {
-                announce(&running, ready_json, story, out)?;
-                service::ready();
-                signals.received().await
-            }
-            ending = signals.received() => ending,
-        };
-        while ending == Ending::Upgrade {
-            let Some(config) = config else {
-                tracing::warn!("only `permyx gateway` and `permyx serve` can be upgraded in place");
-                ending = signals.received().await;
-                continue;
-            };
-            match invocation.check(config).await {
-                Ok(()) => {
-                    service::reloading();
-                    return Ok(running.make_way(invocation, &mut signals).await);
-                }
-                Err(told) => tracing::error!(told, "the program that is installed now would not start: no upgrade"),
-            }
-            ending = signals.received().await;
+        let ready = || announce(&running, ready_json, story, out);
+        let ending = until_told(&running, ready, upgrade, &invocation, &mut signals).await?;
+        if ending == Ending::Upgrade {
+            service::reloading();
+            return Ok(running.make_way(invocation, &mut signals).await);
         }
         service::stopping();
         running.stop(ending, &mut signals).await;
         Ok(None)
     })?;
     next.map_or(Ok(()), |next: Handover| Err(next.exec().into()))
+}
+
+/// Serves until it is to end, and says once when it is ready. An upgrade that would not start is refused.
+async fn until_told(
+    running: &Running,
+    announce: impl FnOnce() -> Result<(), CliError>,
+    upgrade: Upgrade,
+    invocation: &Invocation,
+    signals: &mut StopSignal,
+) -> Result<Ending, CliError> {
+    let (mut ready, mut announce) = (std::pin::pin!(running.ready()), Some(announce));
+    loop {
+        let ending = tokio::select! {
+            () = &mut ready, if announce.is_some() => {
+                announce.take().map_or(Ok(()), |announce| announce())?;
+                service::ready();
+                continue;
+            }
+            ending = signals.received() => ending,
+        };
+        if ending != Ending::Upgrade {
+            return Ok(ending);
+        }
+        if upgrade != Upgrade::InPlace {
+            tracing::warn!("only `permyx gateway` and `permyx serve` can be upgraded in place");
+            continue;
+        }
+        match invocation.rehearse().await {
+            Ok(()) => return Ok(Ending::Upgrade),
+            Err(told) => tracing::error!(told, "the program that is installed now would not start: no upgrade"),
+        }
+    }
 }
 
 /// What a service manager is told (sd_notify(3)); nothing, where there is none.

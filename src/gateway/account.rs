@@ -9,10 +9,12 @@ use crate::telemetry::access::Line;
 use crate::telemetry::metrics::code_class;
 
 use super::Gateway;
+use super::socket::Phase;
 use super::state::{Context, Decided};
 
 impl Gateway {
     pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+        Phase::end();
         let metrics = &self.authority.metrics;
         let status = session.response_written().map_or(0, |head| head.status.as_u16());
         let labels = ["gateway", &*ctx.route, code_class(status), ctx.decision.label()];

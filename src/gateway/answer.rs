@@ -48,7 +48,7 @@ impl<'s> Caller<'s> {
         Self { session, ctx, lost: None }
     }
 
-    /// The merchant was waited for since then.
+    /// The merchant, or the caller itself, was waited for since then.
     pub(super) fn waited_since(&self, clock: &Clock, began: Monotonic) {
         self.ctx.waited.since(clock, began);
     }

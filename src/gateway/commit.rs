@@ -89,7 +89,8 @@ impl Gateway {
         }
         let by_session = guarded.step.route.preset.source == FactSource::Session;
         if let (Some(id), true, true) = (guarded.step.session.as_deref(), by_session, guarded.enforced()) {
-            ctx.turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline).await;
+            let turn = self.sessions.turn(&guarded.step.route.name, id, self.settings.session_deadline);
+            ctx.turn = ctx.waited.during(&self.authority.clock, turn).await;
             if ctx.turn.is_none() {
                 return self.refuse(session, ctx, &busy(), guarded.dialect()).await;
             }

@@ -81,6 +81,9 @@ impl Exchange {
         out: &Outgoing,
         silence: Duration,
     ) -> Result<(Incoming, AnswerHead), SendFault> {
+        if *self.cut.borrow() {
+            return Err(SendFault::NotSent);
+        }
         let to = upstream.address();
         let mut kept = upstream.pool.take(to);
         loop {
@@ -109,13 +112,8 @@ impl Exchange {
         self.connector.new_stream(&upstream.peer()).await.map_err(|_| SendFault::NotSent)
     }
 
-    /// Waits for executions under way. When `cut` turns true it cuts the rest short, and waits until
-    /// each is recorded.
-    pub async fn drain(&self, mut cut: watch::Receiver<bool>) {
-        tokio::select! {
-            () = self.quiet() => return,
-            _ = cut.wait_for(|cut| *cut) => {}
-        }
+    /// Cuts executions short, and waits until each is recorded. Nothing is sent after that.
+    pub async fn cut_short(&self) {
         self.cut.send_replace(true);
         let _ = tokio::time::timeout(RECORD, self.quiet()).await;
     }

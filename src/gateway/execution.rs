@@ -134,15 +134,16 @@ impl Execution {
         self.record(&ending, kept).await;
         // Before the caller can send its next request, which may then use it.
         Exchange::finish(&reading.route.upstream, incoming);
-        let longer = Instant::now() + SILENCE;
+        let clock = self.books.authority().clock.clone();
+        let (longer, told) = (Instant::now() + SILENCE, clock.monotonic());
         if let Some((head, held)) = answer {
             tell(caller, &head, held, longer).await;
         }
-        if fault.is_some() {
-            return Over::Cut;
+        if fault.is_none() {
+            caller.tell_body(None, true, longer).await;
         }
-        caller.tell_body(None, true, longer).await;
-        Over::Told
+        caller.waited_since(&clock, told);
+        if fault.is_some() { Over::Cut } else { Over::Told }
     }
 
     /// Records how it ended, the first time. After that nobody waits for it: no process that ends, and no

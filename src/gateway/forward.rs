@@ -22,6 +22,7 @@ use super::answer::Caller;
 use super::body::{CALLER_SILENCE, NoBody};
 use super::exchange::{Errand, Exchange, Outgoing, SendFault};
 use super::execution::{Over, SILENCE};
+use super::socket::Phase;
 use super::state::{Context, SeenOrder};
 use super::upstream::Upstream;
 
@@ -34,6 +35,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 impl Gateway {
     pub(super) fn limit(&self, session: &mut Session) {
+        Phase::begin();
         let downstream = session.as_downstream_mut();
         downstream.set_read_timeout(Some(CALLER_SILENCE));
         downstream.set_write_timeout(Some(CALLER_TAKES));

@@ -154,7 +154,8 @@ impl Gateway {
         if let (Phase::Update | Phase::Cancel, Some(id), true) = (phase, &guarded.step.session, guarded.enforced()) {
             // A commit under way goes first; an amend that waited long enough passes all the same.
             let patience = self.settings.session_deadline;
-            let turn = self.sessions.turn(&guarded.step.route.name, id, patience).await;
+            let turn = self.sessions.turn(&guarded.step.route.name, id, patience);
+            let turn = ctx.waited.during(&self.authority.clock, turn).await;
             ctx.amending = turn.map(|turn| turn.for_at_most(patience));
         }
     }

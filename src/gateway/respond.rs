@@ -35,7 +35,10 @@ impl Gateway {
         let uninvited =
             session.req_header().headers.contains_key(EXPECT) && !session.as_downstream_mut().is_body_done();
         let leave = refusal.status == 413 || uninvited;
-        if leave || session.as_downstream_mut().drain_request_body().await.is_err() {
+        let drained = ctx.waited.during(&self.authority.clock, async {
+            leave || session.as_downstream_mut().drain_request_body().await.is_err()
+        });
+        if drained.await {
             session.as_downstream_mut().set_keepalive(None);
         }
         let mut head = ResponseHeader::build(refusal.status, Some(8))?;

@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::telemetry::metrics::Counted;
 
 use super::Gateway;
-use super::socket::Socket;
+use super::socket::{Phase, Socket};
 use super::upstream::Upstream;
 
 /// Requests on one connection before it is closed.
@@ -30,7 +30,8 @@ const IDLE: Duration = Duration::from_secs(60);
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Rest after a failed accept: out of descriptors, it would spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Time for callers to take their answers when all executions are over.
+/// Time for callers to take their answers when all executions are over, and for a first request to come on a
+/// connection that is open when the process is told to stop.
 const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
@@ -50,7 +51,7 @@ pub async fn serve(
     transport: Transport,
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
-    cut: watch::Receiver<bool>,
+    mut cut: watch::Receiver<bool>,
 ) {
     let exchange = gateway.exchange();
     let open = gateway.authority.metrics.connections.with_label_values(&["gateway"]);
@@ -68,21 +69,30 @@ pub async fn serve(
         let counted = Counted::one(&open);
         tokio::spawn(async move {
             let _held = (permit, counted);
+            let phase = Phase::default();
             let opened = tokio::select! {
-                opened = acceptor.open(socket, peer) => opened,
-                _ = stop.wait_for(|stop| *stop) => None,
+                opened = acceptor.open(socket, peer, phase.clone()) => opened,
+                // Its first request may be on its way.
+                () = async {
+                    let _ = stop.wait_for(|stop| *stop).await;
+                    tokio::time::sleep(LAST_ANSWERS).await;
+                } => None,
             };
             if let Some(stream) = opened {
-                app.process_new(stream, &stop).await;
+                phase.scope(app.process_new(stream, &stop)).await;
             }
         });
     }
     drop(listener);
     sweeping.abort();
     app.cleanup().await;
-    exchange.drain(cut).await;
     // Every connection holds a permit: all of them back means that nothing is under way.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
+    tokio::select! {
+        _ = free.acquire_many(all) => return,
+        _ = cut.wait_for(|cut| *cut) => {}
+    }
+    exchange.cut_short().await;
     let _ = tokio::time::timeout(LAST_ANSWERS, free.acquire_many(all)).await;
 }
 
@@ -141,18 +151,17 @@ impl Acceptor {
         }
     }
 
-    async fn open(&self, socket: TcpStream, peer: SocketAddr) -> Option<Stream> {
+    async fn open(&self, socket: TcpStream, peer: SocketAddr, phase: Phase) -> Option<Stream> {
         let _ = socket.set_nodelay(true);
         // By this a request knows who it is from.
         let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
         let _ = digest.peer_addr.set(Some(Peer::Inet(peer)));
         // Who only connects takes no more than its socket.
-        let spoke = tokio::time::timeout(IDLE, socket.readable()).await;
-        spoke.ok()?.ok()?;
+        tokio::time::timeout(IDLE, socket.peek(&mut [0])).await.ok()?.ok()?;
         let mut plain = Tcp::from(socket);
         plain.set_socket_digest(digest);
         match self {
-            Self::Plain => Some(Box::new(Socket::over(plain))),
+            Self::Plain => Some(Box::new(Socket::over(plain, phase))),
             #[cfg(feature = "tls")]
             Self::Tls(acceptor) => {
                 let handshake = tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(plain)).await;
@@ -160,7 +169,7 @@ impl Acceptor {
                     .ok()?
                     .inspect_err(|error| tracing::debug!(error = %error.etype().as_str(), "no TLS"))
                     .ok()?;
-                Some(Box::new(Socket::over(stream)))
+                Some(Box::new(Socket::over(stream, phase)))
             }
         }
     }

@@ -207,16 +207,16 @@ async fn drain(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     if let Err(refused) = admin.change(&headers, "drain") {
         return refused;
     }
-    admin.ops.draining().begin();
-    axum::Json(json!({ "draining": true })).into_response()
+    admin.ops.draining().set_by_hand(true);
+    axum::Json(json!({ "draining": admin.ops.draining().is_on() })).into_response()
 }
 
 async fn undrain(State(admin): State<Admin>, headers: HeaderMap) -> Response {
     if let Err(refused) = admin.change(&headers, "undrain") {
         return refused;
     }
-    admin.ops.draining().end();
-    axum::Json(json!({ "draining": false })).into_response()
+    admin.ops.draining().set_by_hand(false);
+    axum::Json(json!({ "draining": admin.ops.draining().is_on() })).into_response()
 }
 
 async fn reload(State(admin): State<Admin>, headers: HeaderMap) -> Response {

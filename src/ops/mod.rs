@@ -61,7 +61,7 @@ impl Ops {
         let ledger = self.authority.ledger.health();
         let keys = self.authority.keys.snapshot().len();
         let mut checks = vec![
-            Check::of("draining", !self.draining.is_on(), || "the process is stopping".to_owned()),
+            Check::of("draining", !self.draining.is_on(), || self.draining.why().unwrap_or_default().to_owned()),
             Check::of("keys", keys > 0, || {
                 "no key that verifies tokens is loaded; see `permyx keys` or [keys]".to_owned()
             }),

@@ -3,12 +3,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use prometheus::IntCounter;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ use crate::model::time::Timestamp;
 const WAITING_MAX: usize = 8192;
 /// A line is on its way to the file no later than this.
 const FLUSH: Duration = Duration::from_millis(200);
+/// Time for what still waits when the process ends. A pipe that nobody reads must not keep it alive.
+const LAST: Duration = Duration::from_secs(1);
 
 /// Which requests get a line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize, schemars::JsonSchema)]
@@ -60,9 +63,8 @@ fn shown<S: serde::Serializer>(at: &Timestamp, s: S) -> Result<S::Ok, S::Error> 
 
 enum Order {
     Write(Vec<u8>),
-    /// The file was moved away: begin it anew.
-    Reopen,
-    End,
+    /// Write what there is, and say so.
+    End(SyncSender<()>),
 }
 
 /// The log of a process.
@@ -70,16 +72,25 @@ pub struct AccessLog {
     which: Which,
     orders: SyncSender<Order>,
     dropped: IntCounter,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// True once the file was moved away, until it is begun anew.
+    reopen: Arc<AtomicBool>,
 }
 
 impl AccessLog {
     /// Opens the file, or the standard output where none is named.
     pub fn open(which: Which, file: Option<&Path>, dropped: IntCounter) -> io::Result<Self> {
         let (orders, received) = sync_channel(WAITING_MAX);
-        let mut writer = Writer { path: file.map(Path::to_owned), out: opened(file)? };
-        let thread = std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&received))?;
-        Ok(Self { which, orders, dropped, thread: Mutex::new(Some(thread)) })
+        let reopen = Arc::new(AtomicBool::new(false));
+        let mut writer = Writer {
+            path: file.map(Path::to_owned),
+            out: opened(file)?,
+            reopen: reopen.clone(),
+            dropped: dropped.clone(),
+            unflushed: None,
+            well: true,
+        };
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || writer.run(&received))?;
+        Ok(Self { which, orders, dropped, reopen })
     }
 
     /// Whether a request that was refused, or not, gets a line.
@@ -100,64 +111,85 @@ impl AccessLog {
         }
     }
 
+    /// The file was moved away: the next line begins it anew.
     pub fn reopen(&self) {
-        let _ = self.orders.try_send(Order::Reopen);
+        self.reopen.store(true, Ordering::Release);
     }
 
-    /// Writes what still waits. Blocks.
+    /// Writes what still waits, as far as that is possible in time. Blocks.
     pub fn close(&self) {
-        let Some(thread) = self.thread.lock().take() else { return };
-        if self.orders.send(Order::End).is_ok() {
-            let _ = thread.join();
+        let (told, done) = sync_channel(1);
+        if self.orders.try_send(Order::End(told)).is_ok() {
+            let _ = done.recv_timeout(LAST);
         }
     }
 }
 
-fn opened(file: Option<&Path>) -> io::Result<BufWriter<Box<dyn Write + Send>>> {
-    let out: Box<dyn Write + Send> = match file {
-        Some(path) => Box::new(append_to(path)?),
-        None => Box::new(io::stdout()),
-    };
-    Ok(BufWriter::new(out))
-}
-
-fn append_to(path: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).append(true).open(path)
+fn opened(file: Option<&Path>) -> io::Result<BufWriter<File>> {
+    Ok(BufWriter::new(match file {
+        Some(path) => OpenOptions::new().create(true).append(true).open(path)?,
+        // Its own hold on it: the command line keeps the lock of the other.
+        None => File::from(io::stdout().as_fd().try_clone_to_owned()?),
+    }))
 }
 
 struct Writer {
     path: Option<PathBuf>,
-    out: BufWriter<Box<dyn Write + Send>>,
+    out: BufWriter<File>,
+    reopen: Arc<AtomicBool>,
+    dropped: IntCounter,
+    /// Since when a line waits to be flushed.
+    unflushed: Option<Instant>,
+    /// False from a failure, which is told once, until it is over.
+    well: bool,
 }
 
 impl Writer {
     fn run(&mut self, orders: &Receiver<Order>) {
-        let mut well = true;
         loop {
-            let done = match orders.recv_timeout(FLUSH) {
-                Ok(Order::Write(line)) => self.out.write_all(&line),
-                Ok(Order::Reopen) => self.reopen(),
-                Ok(Order::End) | Err(RecvTimeoutError::Disconnected) => {
-                    let _ = self.out.flush();
+            let pause = self.unflushed.map_or(FLUSH, |since| FLUSH.saturating_sub(since.elapsed()));
+            let order = orders.recv_timeout(pause);
+            if self.path.is_some() && self.reopen.swap(false, Ordering::AcqRel) {
+                let reopened = self.flush().and_then(|()| opened(self.path.as_deref()));
+                let taken = reopened.map(|out| self.out = out);
+                self.tell(&taken);
+            }
+            match order {
+                Ok(Order::Write(line)) => {
+                    self.unflushed.get_or_insert_with(Instant::now);
+                    let written = self.out.write_all(&line);
+                    if written.is_err() {
+                        self.dropped.inc();
+                    }
+                    self.tell(&written);
+                }
+                Ok(Order::End(done)) => {
+                    let _ = self.flush();
+                    let _ = done.send(());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    let _ = self.flush();
                     return;
                 }
-                Err(RecvTimeoutError::Timeout) => self.out.flush(),
-            };
-            if let Err(error) = &done
-                && well
-            {
-                tracing::error!(%error, "the access log cannot be written");
             }
-            well = done.is_ok();
+            if self.unflushed.is_some_and(|since| since.elapsed() >= FLUSH) {
+                let flushed = self.flush();
+                self.tell(&flushed);
+            }
         }
     }
 
-    fn reopen(&mut self) -> io::Result<()> {
-        self.out.flush()?;
-        if let Some(path) = &self.path {
-            self.out = opened(Some(path))?;
+    fn flush(&mut self) -> io::Result<()> {
+        self.unflushed = None;
+        self.out.flush()
+    }
+
+    fn tell(&mut self, done: &io::Result<()>) {
+        if let (Err(error), true) = (done, self.well) {
+            tracing::error!(%error, "the access log cannot be written");
         }
-        Ok(())
+        self.well = done.is_ok();
     }
 }
 
@@ -188,6 +220,7 @@ mod tests {
         let (path, moved) = (dir.path().join("access.log"), dir.path().join("access.log.1"));
         let log = AccessLog::open(Which::All, Some(&path), IntCounter::new("d", "d").unwrap()).unwrap();
         log.write(&line("one"));
+        log.close();
         std::fs::rename(&path, &moved).unwrap();
         log.reopen();
         log.write(&line("two"));
@@ -205,7 +238,7 @@ mod tests {
     fn what_does_not_fit_is_dropped_and_counted() {
         let dropped = IntCounter::new("d", "d").unwrap();
         let (orders, _nobody_writes) = sync_channel(1);
-        let log = AccessLog { which: Which::Denied, orders, dropped: dropped.clone(), thread: Mutex::default() };
+        let log = AccessLog { which: Which::Denied, orders, dropped: dropped.clone(), reopen: Arc::default() };
         assert!(log.wants(true) && !log.wants(false));
         for _ in 0..4 {
             log.write(&line("x"));

@@ -62,6 +62,24 @@ fn each_request_has_a_line_that_says_who_answered_and_why() {
     assert!(told.iter().all(|line| line["total_us"].as_i64() >= line["waited_us"].as_i64()), "{told:#?}");
 }
 
+/// As a container's log collector wants it.
+#[test]
+fn without_a_file_the_lines_are_on_the_standard_output() {
+    let merchant = Merchant::selling();
+    let guards = [Guard::enforcing("shop", merchant.url())];
+    let more = "[access_log]\nrequests = \"all\"\n";
+    let mut gateway = Gateway::start_as(&Start { more, ..Start::alone(&guards) });
+    gateway.post("/shop", &gateway.token("shop"), MUG);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !gateway.program().output().contains("\"by\":\"merchant\"") {
+        assert!(Instant::now() < deadline, "{}", gateway.program().output());
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    gateway.post("/shop", &gateway.token("shop"), &MUG.replace("29.99", "1.00"));
+    assert!(gateway.stop().success());
+    assert!(gateway.program().output().contains("\"why\":\"INTENT_MISMATCH\""));
+}
+
 #[test]
 fn only_refusals_are_logged_where_that_is_asked_and_a_moved_file_begins_anew() {
     let merchant = Merchant::selling();

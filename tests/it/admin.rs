@@ -118,6 +118,36 @@ fn a_drained_gateway_is_not_ready_and_comes_back() {
 }
 
 #[test]
+fn an_end_is_not_taken_back() {
+    let merchant = Merchant::selling();
+    let guards = [Guard::enforcing("shop", merchant.url())];
+    let via = ["env".to_owned(), "PERMYX_SHUTDOWN_DELAY_S=3".to_owned()];
+    let gateway = Gateway::start_as(&Start { more: LISTENS, via: &via, ..Start::alone(&guards) });
+    let mut it = Administered { gateway, merchant };
+    it.gateway.program().signal("-TERM");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while get(it.gateway.ops(), "/readyz").status != 503 {
+        assert!(Instant::now() < deadline);
+    }
+    assert_eq!(it.command("undrain").json()["draining"], true);
+    assert_eq!(get(it.gateway.ops(), "/readyz").status, 503);
+    assert!(it.gateway.program().wait().success());
+}
+
+/// A mistake elsewhere must not stand between an operator and the store that is on fire.
+#[test]
+fn a_mode_is_set_by_hand_while_another_file_is_faulty() {
+    let mut it = Administered::start();
+    it.gateway.dir().write("policies/other.toml", "store = \"other\"\nmode = \"enforced\"\n");
+    let other = MUG.replace("29.99", "9.99");
+    assert_eq!(it.buys(&other), 403);
+    assert_eq!(it.command("mode?store=shop&mode=observe").json()["policies"][0]["mode"], "observe");
+    assert_eq!(it.buys(&other), 200);
+    assert_eq!(it.command("mode?store=shop&mode=file").json()["policies"][0]["mode"], "enforce");
+    assert_eq!(it.buys(&other), 403);
+}
+
+#[test]
 fn a_mode_that_is_set_by_hand_outlives_a_change_of_the_file() {
     let mut it = Administered::start();
     let other = MUG.replace("29.99", "9.99");

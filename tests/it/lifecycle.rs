@@ -69,6 +69,34 @@ fn what_is_under_way_is_finished_before_the_end() {
     assert!(place("execution.validated").is_some() && place("system.stopped") == Some(kinds.len() - 1), "{kinds:?}");
 }
 
+/// Nothing is decided about it, and it is a request all the same; so is one whose body still comes.
+#[test]
+fn what_is_only_passed_on_is_finished_too() {
+    let merchant = Merchant::start(|_| {
+        std::thread::sleep(Duration::from_secs(4));
+        Reply::sold()
+    });
+    let mut gateway = gateway(&merchant, &[], "");
+    let mut reader = Connection::open(gateway.address());
+    reader.send(crate::support::http::request("GET", "/shop", &[], ""));
+    let mut buyer = Connection::open(gateway.address());
+    let bytes = with_token("/shop", &gateway.token("shop"), MUG);
+    let (most, rest) = bytes.split_at(bytes.len() - 5);
+    buyer.send(most);
+    merchant.wait_for(1);
+    gateway.program().signal("-TERM");
+    let ops = gateway.ops();
+    wait_until("it is told", || get(ops, "/readyz").status == 503);
+    std::thread::sleep(Duration::from_millis(500));
+    buyer.send(rest);
+    assert_eq!(reader.answer().unwrap().status, 200);
+    assert_eq!(buyer.answer().unwrap().status, 200);
+    assert!(gateway.program().wait().success());
+    let kinds = gateway.events_as(|event| event["data"]["eventType"].as_str().unwrap().to_owned());
+    assert!(kinds.contains(&"execution.validated".to_owned()), "{kinds:?}");
+    assert_eq!(kinds.last().unwrap(), "system.stopped");
+}
+
 #[test]
 fn an_interrupt_and_a_second_signal_end_the_waiting() {
     std::thread::scope(|scope| {
@@ -108,6 +136,13 @@ fn an_upgrade_that_would_not_start_is_not_begun() {
     gateway.program().signal("-QUIT");
     wait_until("it says why", || gateway.log().contains("no upgrade"));
     assert!(gateway.log().contains("nonsense"));
+    assert_eq!(gateway.post("/shop", &gateway.token("shop"), MUG).status, 200);
+    // What a configuration only names counts as well.
+    gateway
+        .dir()
+        .write("permyx.toml", &config.replace("[ops]", "[access_log]\nrequests = \"all\"\nfile = \"no/where\"\n[ops]"));
+    gateway.program().signal("-QUIT");
+    wait_until("it says why", || gateway.log().contains("no/where"));
     assert_eq!(gateway.post("/shop", &gateway.token("shop"), MUG).status, 200);
     gateway.dir().write("permyx.toml", &config);
     gateway.program().signal("-QUIT");

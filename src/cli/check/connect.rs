@@ -1,5 +1,6 @@
 //! What answers, and how: the parts that a gateway will need, asked from where the check runs.
 
+use std::io::ErrorKind;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::net::client::{Client, Limits};
 use crate::telemetry::metrics::Metrics;
 use crate::token::keys::KeyRing;
 
-use super::findings::{Finding, Group, Level};
+use super::findings::{Finding, Group};
 
 /// Time for a server to take a connection, and for a ledger to be found and vetted.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -48,8 +49,8 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
 
 async fn key_set(url: &str) -> Option<Finding> {
     let wrong = |why: String, fix: &str| Some(Finding::error(Group::Keys, "[keys]", format!("`{url}` {why}"), fix));
-    let client = Client::new(Limits { body: SET_MAX, ..Limits::default() }).ok()?;
-    let answer = match client.get(url, HeaderMap::new()).await {
+    let asked = async { Client::new(Limits { body: SET_MAX, ..Limits::default() })?.get(url, HeaderMap::new()).await };
+    let answer = match asked.await {
         Ok(answer) => answer,
         Err(error) => {
             return wrong(format!("does not answer: {error}"), "start `permyx serve` there, or name another URL");
@@ -126,6 +127,9 @@ pub(super) enum Unreached {
     Unresolved(std::io::Error),
     #[error("takes no connection: {0}")]
     Refused(std::io::Error),
+    /// Nothing is known: it was not for want of an answer.
+    #[error("cannot be tried: {0}")]
+    NotTried(std::io::Error),
     #[error("does not answer within {} s", PATIENCE.as_secs())]
     Silent,
 }
@@ -137,15 +141,31 @@ pub(super) async fn connects(url: &str) -> Result<SocketAddr, Unreached> {
     let port = uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { 443 } else { 80 });
     let resolved = tokio::task::spawn_blocking(move || (host, port).to_socket_addrs());
     let addresses = resolved.await.map_err(|_| Unreached::Silent)?.map_err(Unreached::Unresolved)?;
-    let mut last = Unreached::Unresolved(std::io::ErrorKind::NotFound.into());
+    let mut last = Unreached::Unresolved(ErrorKind::NotFound.into());
     for address in addresses {
-        last = match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
+        let this = match tokio::time::timeout(PATIENCE, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Ok(address),
-            Ok(Err(error)) => Unreached::Refused(error),
+            Ok(Err(error)) if is_an_answer(error.kind()) => Unreached::Refused(error),
+            Ok(Err(error)) => Unreached::NotTried(error),
             Err(_) => Unreached::Silent,
         };
+        // Where one address could not be tried, nothing is known of the name.
+        if !matches!(last, Unreached::NotTried(_)) {
+            last = this;
+        }
     }
     Err(last)
+}
+
+fn is_an_answer(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::HostUnreachable
+            | ErrorKind::NetworkUnreachable
+            | ErrorKind::TimedOut
+    )
 }
 
 /// What the process that serves by this configuration says of itself, where one does.
@@ -154,16 +174,11 @@ async fn running(config: &Config) -> Option<Finding> {
     if config.ops_listen.port() == 0 || connects(&ops).await.is_err() {
         return None;
     }
-    let answer = Client::new(Limits::default()).ok()?.get(&ops, HeaderMap::new()).await.ok()?;
-    if answer.status == http::StatusCode::OK {
-        return None;
-    }
-    let told = String::from_utf8_lossy(&answer.body).trim().replace('\n', "; ");
-    Some(Finding::new(
-        Group::Running,
-        Level::Error,
-        ops,
-        format!("the running process is not ready: {told}"),
-        "see docs/operations.md",
-    ))
+    let asked = async { Client::new(Limits::default())?.get(&ops, HeaderMap::new()).await };
+    let told = match asked.await {
+        Ok(answer) if answer.status == http::StatusCode::OK => return None,
+        Ok(answer) => format!("is not ready: {}", String::from_utf8_lossy(&answer.body).trim().replace('\n', "; ")),
+        Err(error) => format!("does not say whether it is ready: {error}"),
+    };
+    Some(Finding::error(Group::Running, ops, format!("the running process {told}"), "see docs/operations.md"))
 }

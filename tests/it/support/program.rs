@@ -101,6 +101,11 @@ impl Program {
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
+    /// Everything that it wrote to its standard output so far.
+    pub fn output(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
     /// How often it said that it serves: once for each program that it was.
     pub fn starts(&self) -> usize {
         self.said.lock().unwrap().matches("\"ready\":true").count()
