@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -41,9 +41,9 @@ tokio::task_local! {
 }
 
 /// Whether a connection waits for the head of a request, or has one that is not over yet. Told by whoever judges
-/// requests, in the connection's own task.
+/// requests, in the connection's own task. A count: even while it waits, odd while it has one.
 #[derive(Clone, Debug, Default)]
-pub struct Phase(Arc<AtomicBool>);
+pub struct Phase(Arc<AtomicU32>);
 
 impl Phase {
     /// Runs what serves the connection.
@@ -53,21 +53,27 @@ impl Phase {
 
     /// The head of a request is whole.
     pub fn begin() {
-        Self::set(true);
+        Self::turn(0);
     }
 
     /// The request is over; another may follow.
     pub fn end() {
-        Self::set(false);
+        Self::turn(1);
     }
 
-    fn set(has_request: bool) {
+    /// To the next phase, if this is one of such a parity.
+    fn turn(parity: u32) {
         // Requests of HTTP/2 have tasks of their own, and limits of their own.
-        let _ = PHASE.try_with(|phase| phase.0.store(has_request, Ordering::Relaxed));
+        let _ = PHASE.try_with(|phase| {
+            if phase.0.load(Ordering::Relaxed) % 2 == parity {
+                phase.0.fetch_add(1, Ordering::Relaxed);
+            }
+        });
     }
 
-    fn has_request(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Which wait for a head it is; `None` while there is a request.
+    fn wait(&self) -> Option<u32> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|count| count % 2 == 0)
     }
 }
 
@@ -75,8 +81,8 @@ impl Phase {
 #[derive(Debug)]
 struct HeadClock {
     phase: Phase,
-    /// When its first byte came.
-    began: Option<Instant>,
+    /// In which wait its first byte came, and when.
+    began: Option<(u32, Instant)>,
     rings: Option<Pin<Box<Sleep>>>,
     /// Another protocol: not for this clock.
     is_off: bool,
@@ -84,19 +90,24 @@ struct HeadClock {
 
 impl HeadClock {
     fn heard(&mut self, bytes: &[u8]) {
-        if self.phase.has_request() {
-            (self.began, self.rings) = (None, None);
-        } else if bytes.starts_with(HTTP2) {
-            self.is_off = true;
-        } else if !bytes.is_empty() && self.began.is_none() {
-            self.began = Some(Instant::now());
+        self.is_off |= bytes.starts_with(HTTP2);
+        if !bytes.is_empty() && !self.is_off {
+            self.begin();
+        }
+    }
+
+    /// Unless it runs already.
+    fn begin(&mut self) {
+        if let Some(wait) = self.phase.wait()
+            && self.began.is_none_or(|(began_in, _)| began_in != wait)
+        {
+            (self.began, self.rings) = (Some((wait, Instant::now())), None);
         }
     }
 
     fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (Some(began), false, false) = (self.began, self.is_off, self.phase.has_request()) else {
-            return Poll::Pending;
-        };
+        let began = self.began.filter(|(began_in, _)| !self.is_off && self.phase.wait() == Some(*began_in));
+        let Some((_, began)) = began else { return Poll::Pending };
         let rings = self.rings.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(began + HEAD)));
         ready!(rings.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the head of a request came too slowly")))
@@ -206,7 +217,7 @@ impl<S: Ssl> Ssl for Socket<S> {
 impl<S: Peek + Send> Peek for Socket<S> {
     /// Waits for as many bytes: they are the beginning of a head.
     async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
-        self.clock.began.get_or_insert_with(Instant::now);
+        self.clock.begin();
         tokio::time::timeout(HEAD, self.inner.try_peek(into)).await.unwrap_or_else(|late| Err(late.into()))
     }
 }
@@ -332,7 +343,17 @@ mod tests {
         theirs.write_all(b"body").await.unwrap();
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
         silence(&mut ours).await;
-        phase.scope(async { Phase::end() }).await;
+        phase.clone().scope(async { Phase::end() }).await;
+        silence(&mut ours).await;
+        // A request that came whole, of which nothing more was read.
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(ours.read(&mut bytes).await.unwrap() > 0);
+        phase
+            .scope(async {
+                Phase::begin();
+                Phase::end();
+            })
+            .await;
         silence(&mut ours).await;
         let (mut ours, mut theirs, _) = duplex();
         theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();

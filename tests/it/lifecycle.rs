@@ -240,3 +240,17 @@ fn a_renewed_certificate_is_shown_without_a_restart() {
     let counted = get(gateway.ops(), "/metrics").text();
     assert!(counted.contains("permyx_config_last_reload_successful{kind=\"certificate\"} 1"));
 }
+
+/// Whoever serves heads in time must not take a pause for a slow one.
+#[test]
+fn a_connection_that_rests_between_requests_is_kept() {
+    let merchant = Merchant::selling();
+    let gateway = gateway(&merchant, &[], "");
+    let mut kept = Connection::open(gateway.address());
+    for _ in 0..2 {
+        kept.send(with_token("/shop", &gateway.token("shop"), MUG));
+        assert_eq!(kept.answer().unwrap().status, 200);
+        std::thread::sleep(Duration::from_secs(13));
+    }
+    assert_eq!(merchant.recorded().len(), 2);
+}
