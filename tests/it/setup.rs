@@ -14,7 +14,7 @@ impl Machine {
     fn with(programs: &[&str]) -> Self {
         let machine = Self(TempDir::new());
         symlink(real("bash"), machine.0.path().join("bash")).unwrap();
-        for name in ["cargo", "python3", "node", "npm", "pg_ctlcluster"].iter().chain(programs) {
+        for name in ["cargo", "python3", "node", "npm", "pg_ctlcluster", "promtool", "openssl"].iter().chain(programs) {
             machine.does(name, "exit 0");
         }
         machine
