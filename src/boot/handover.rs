@@ -27,8 +27,9 @@ const FIRST: i32 = 3;
 pub(super) struct Listeners {
     /// What was handed over and not taken yet: name and listener.
     given: Vec<(String, Listener)>,
-    /// A second hold on each that is open, for the program that comes after this one.
-    kept: Vec<(&'static str, Listener)>,
+    /// A second hold on each that is open, for the program that comes after this one, and the name by which that
+    /// one gets it.
+    kept: Vec<(String, Listener)>,
 }
 
 impl Listeners {
@@ -52,18 +53,21 @@ impl Listeners {
 
     /// The listener that was handed over under this name or for this address; else a new one.
     pub(super) async fn open(&mut self, name: &'static str, address: SocketAddr) -> Result<TcpListener, BootError> {
-        let listener = match self.take(name, address) {
+        let (handed, listener) = match self.take(name, address) {
             Some(given) => given,
-            None => super::listen::listen(name, address).await?.into_std().map_err(BootError::Thread)?,
+            None => {
+                let listener = super::listen::listen(name, address).await?.into_std().map_err(BootError::Thread)?;
+                (format!("{OURS}{name}"), listener)
+            }
         };
         listener.set_nonblocking(true).map_err(BootError::Thread)?;
-        self.kept.push((name, listener.try_clone().map_err(BootError::Thread)?));
+        self.kept.push((handed, listener.try_clone().map_err(BootError::Thread)?));
         TcpListener::from_std(listener).map_err(BootError::Thread)
     }
 
     /// What the program before this one held is taken where it still is what the configuration says; what a
     /// service manager gives by name is the service manager's to say.
-    fn take(&mut self, name: &str, address: SocketAddr) -> Option<Listener> {
+    fn take(&mut self, name: &str, address: SocketAddr) -> Option<(String, Listener)> {
         let fits = |listener: &Listener| {
             listener.local_addr().is_ok_and(|bound| {
                 bound.ip() == address.ip() && (bound.port() == address.port() || address.port() == 0)
@@ -73,7 +77,9 @@ impl Listeners {
             Some(given) => given == name && fits(listener),
             None => given == name || (address.port() != 0 && fits(listener)),
         })?;
-        Some(self.given.swap_remove(at).1)
+        let (given, listener) = self.given.swap_remove(at);
+        // It stays the service manager's, whatever program has it next.
+        Some((if given == name { given } else { format!("{OURS}{name}") }, listener))
     }
 }
 
@@ -107,7 +113,7 @@ impl Invocation {
 /// What the next program needs: how it is started, and the open listeners.
 pub struct Handover {
     invocation: Invocation,
-    listeners: Vec<(&'static str, Listener)>,
+    listeners: Vec<(String, Listener)>,
 }
 
 impl Handover {
@@ -123,7 +129,7 @@ impl Handover {
         next.args(&invocation.args);
         next.env("LISTEN_PID", std::process::id().to_string());
         next.env("LISTEN_FDS", listeners.len().to_string());
-        next.env(NAMES, names.iter().map(|name| format!("{OURS}{name}")).collect::<Vec<_>>().join(":"));
+        next.env(NAMES, names.join(":"));
         let mapping = |(fd, listener): (i32, Listener)| FdMapping { parent_fd: listener.into(), child_fd: fd };
         match next.fd_mappings((FIRST..).zip(listeners).map(mapping).collect()) {
             Ok(next) => next.exec(),
