@@ -16,7 +16,7 @@ dev: setup ## build, then start everything in one process with a sandbox merchan
 	target/release/permyx dev
 
 test: setup lint ## everything that must hold before a change lands
-	@echo "Building and running all tests: from nothing about 25 minutes on 2 cores (it installs the merchants of the tests), later about 12."
+	@echo "Building and running all tests: from nothing about 50 minutes on 2 cores (it installs the merchants of the tests), later about 40."
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features --features gateway
 	$(CARGO) test --locked --bench '*'

@@ -137,3 +137,41 @@ impl Handover {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound() -> (Listener, SocketAddr) {
+        let listener = Listener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    }
+
+    /// The name under which it would be handed on, where it is taken.
+    fn taken(given: &str, asked: impl FnOnce(SocketAddr) -> SocketAddr) -> Option<String> {
+        let (listener, address) = bound();
+        let mut listeners = Listeners { given: vec![(given.to_owned(), listener)], kept: Vec::new() };
+        listeners.take("gateway", asked(address)).map(|(name, _)| name)
+    }
+
+    #[test]
+    fn what_a_program_held_is_taken_only_where_the_configuration_still_says_so() {
+        let ours = Some("permyx-gateway".to_owned());
+        assert_eq!(taken("permyx-gateway", |bound| bound), ours);
+        assert_eq!(taken("permyx-gateway", |bound| SocketAddr::new(bound.ip(), 0)), ours);
+        assert_eq!(taken("permyx-gateway", |bound| SocketAddr::new(bound.ip(), bound.port() ^ 1)), None);
+        assert_eq!(taken("permyx-gateway", |bound| SocketAddr::from(([0, 0, 0, 0], bound.port()))), None);
+        assert_eq!(taken("permyx-ops", |bound| bound), None);
+    }
+
+    #[test]
+    fn what_a_service_manager_gives_is_taken_by_its_name_or_its_address() {
+        let elsewhere = |bound: SocketAddr| SocketAddr::new(bound.ip(), bound.port() ^ 1);
+        assert_eq!(taken("gateway", elsewhere), Some("gateway".to_owned()));
+        assert_eq!(taken("", |bound| bound), Some("permyx-gateway".to_owned()));
+        assert_eq!(taken("", elsewhere), None);
+        // Whatever has no name fits no port of 0.
+        assert_eq!(taken("", |bound| SocketAddr::new(bound.ip(), 0)), None);
+    }
+}
