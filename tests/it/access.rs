@@ -37,9 +37,13 @@ fn each_request_has_a_line_that_says_who_answered_and_why() {
         Merchant::start(|request| if request.request_line().contains("hangup") { Reply::Close } else { Reply::sold() });
     let gateway = logging(&merchant, "all");
     let token = gateway.token("shop");
+    // A line is written once its answer is out: those of two connections may change places.
     let first = gateway.post("/shop", &token, MUG);
+    lines(&gateway, 1);
     gateway.post("/shop", &token, MUG);
+    lines(&gateway, 2);
     gateway.post("/shop?hangup", &gateway.token("shop"), MUG);
+    lines(&gateway, 3);
     exchange(gateway.address(), request("BREW", "/shop", &["Permyx-Execution-Token: no"], MUG));
     let told = lines(&gateway, 4);
     let of = |line: &Value, name: &str| line[name].as_str().unwrap_or_default().to_owned();
