@@ -1,6 +1,6 @@
 # The commands of every day. `make` alone lists them.
 .DEFAULT_GOAL := help
-.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults release deb
+.PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults soak release
 CARGO ?= cargo
 SHIPPED := target/shipped/release/permyx
 
@@ -46,8 +46,9 @@ bench-peers: ## the gateway beside HAProxy, nginx and Envoy, where they are inst
 faults: ## the fault matrix in its long form, about 12 minutes; rewrites the table of docs/faults.md
 	PERMYX_FAULTS=full $(CARGO) test --locked --release --test faults -- --nocapture
 
-release: ## the program as it is shipped, laid out by a profile of its own loads: target/shipped/release/permyx, in about 30 minutes
-	.ci/release
+soak: ## ten million requests of every kind: memory, descriptors and evidence afterwards; about 40 minutes and 15 GB of disk
+	$(CARGO) bench --locked --bench soak -- --requests 10000000
 
-deb: ## pack the built program for Debian and Ubuntu: target/permyx_<version>_<arch>.deb
+release: ## the program as it is shipped, laid out by a profile of its own loads, and its Debian package: under target/, in about 30 minutes
+	.ci/release
 	.ci/deb

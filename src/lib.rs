@@ -10,6 +10,8 @@ pub mod boot;
 pub mod catalog;
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "otlp")]
+pub mod collector;
 pub mod config;
 pub mod decide;
 pub mod detect;

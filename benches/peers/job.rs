@@ -1,7 +1,7 @@
 //! What is asked of a proxy, and what a proxy has to have done for its figures to count.
 
-use crate::load::Report;
-use crate::requests::{Requests, is_wrong};
+use crate::load::{Report, Requests};
+use crate::requests::is_wrong;
 
 /// One kind of load.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, clap::ValueEnum)]

@@ -22,6 +22,7 @@ mod instructions;
 mod intent;
 mod job;
 mod keys;
+#[path = "../support/load.rs"]
 mod load;
 mod proxy;
 mod redis;
@@ -39,7 +40,6 @@ use keys::Keys;
 use load::{Load, Offer};
 use proxy::{Peer, Proxy, Setting};
 use redis::Redis;
-use requests::Requests;
 use table::{Measured, render};
 
 #[derive(Parser)]
@@ -190,11 +190,11 @@ fn measure(args: &Args, job: Job, peer: Peer, keys: &Keys, counter: Option<&Coun
     };
     let mut proxy = Proxy::start(peer, &setting);
     let offer = Offer { connections: args.connections, rate: args.rate, spins: job.lets_the_load_side_spin() };
-    let requests = Requests::of(job, args.requests, args.body, &keys.signing);
+    let requests = requests::of(job, args.requests, args.body, &keys.signing);
     let warm = match job {
         // What is replayed was used before.
-        Job::Replay => requests.first(args.warm_up),
-        _ => Requests::of(job, args.warm_up, args.body, &keys.signing),
+        Job::Replay => requests::first(&requests, args.warm_up),
+        _ => requests::of(job, args.warm_up, args.body, &keys.signing),
     };
     load.send(proxy.address, &warm, Offer { rate: None, ..offer });
     let count = |proxy: &Proxy, on| counter.zip(proxy.process()).map(|(counter, process)| counter.count(process, on));

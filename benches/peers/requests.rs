@@ -7,68 +7,51 @@ use permyx::token::keys::SigningKey;
 
 use crate::intent::mug;
 use crate::job::Job;
+use crate::load::Requests;
 
 /// Of so many requests with a token, one buys something else than its token says.
 pub const ONE_WRONG_IN: usize = 100;
 /// A character of the signature, counted from its end, that a forger changes.
 const FORGED_AT: usize = 170;
 
-/// Requests that are ready to be written, one behind the other.
-pub struct Requests {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+/// Signed now: a gateway refuses what is older than itself. `body`: its bytes, at least.
+pub fn of(job: Job, count: usize, body: usize, key: &SigningKey) -> Requests {
+    let tokens = match job {
+        Job::Pass => Vec::new(),
+        Job::Replay => vec![token(key)],
+        Job::Burn | Job::Shared => tokens(key, count),
+        Job::Forged => tokens(key, count).into_iter().map(forged).collect(),
+    };
+    let mut requests = Requests::default();
+    for n in 0..count {
+        let token = tokens.get(n).or(tokens.first().filter(|_| job == Job::Replay));
+        requests.push(request(token.map(String::as_str), body, is_wrong(job, n)).as_bytes());
+    }
+    requests
 }
 
-impl Requests {
-    /// Signed now: a gateway refuses what is older than itself. `body`: its bytes, at least.
-    pub fn of(job: Job, count: usize, body: usize, key: &SigningKey) -> Self {
-        let mut requests = Self { bytes: Vec::with_capacity(count * 1500), ends: Vec::with_capacity(count) };
-        let tokens = match job {
-            Job::Pass => Vec::new(),
-            Job::Replay => vec![token(key)],
-            Job::Burn | Job::Shared => tokens(key, count),
-            Job::Forged => tokens(key, count).into_iter().map(forged).collect(),
-        };
-        for n in 0..count {
-            let token = tokens.get(n).or(tokens.first().filter(|_| job == Job::Replay));
-            requests.push(token.map(String::as_str), body, is_wrong(job, n));
-        }
-        requests
+fn request(token: Option<&str>, least: usize, wrong: bool) -> String {
+    let mut body = format!(
+        r#"{{"currency":"USD","items":[{{"variant":"shopify:variant:123456","quantity":{},"price":29.99}}],"cart":"c_8f1e2d7a","locale":"en-US","channel":"storefront","consent":false}}"#,
+        if wrong { 2 } else { 1 }
+    );
+    if let Some(more) = least.checked_sub(body.len()) {
+        body.truncate(body.len() - 1);
+        body += &format!(r#","note":"{}"}}"#, "x".repeat(more));
     }
+    let length = body.len();
+    let token = token.map(|token| format!("Permyx-Execution-Token: {token}\r\n")).unwrap_or_default();
+    format!(
+        "POST /checkout HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: agent/1.0\r\nAccept: application/json\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n{token}\r\n{body}"
+    )
+}
 
-    fn push(&mut self, token: Option<&str>, least: usize, wrong: bool) {
-        let mut body = format!(
-            r#"{{"currency":"USD","items":[{{"variant":"shopify:variant:123456","quantity":{},"price":29.99}}],"cart":"c_8f1e2d7a","locale":"en-US","channel":"storefront","consent":false}}"#,
-            if wrong { 2 } else { 1 }
-        );
-        if let Some(more) = least.checked_sub(body.len()) {
-            body.truncate(body.len() - 1);
-            body += &format!(r#","note":"{}"}}"#, "x".repeat(more));
-        }
-        let length = body.len();
-        let token = token.map(|token| format!("Permyx-Execution-Token: {token}\r\n")).unwrap_or_default();
-        let request = format!(
-            "POST /checkout HTTP/1.1\r\nHost: shop.example\r\nUser-Agent: agent/1.0\r\nAccept: application/json\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n{token}\r\n{body}"
-        );
-        self.bytes.extend_from_slice(request.as_bytes());
-        self.ends.push(self.bytes.len());
-    }
-
-    /// As many of the first one.
-    pub fn first(&self, count: usize) -> Self {
-        let one = self.get(0);
-        Self { bytes: one.repeat(count), ends: (1..=count).map(|n| n * one.len()).collect() }
-    }
-
-    pub fn count(&self) -> usize {
-        self.ends.len()
-    }
-
-    pub fn get(&self, n: usize) -> &[u8] {
-        let from = n.checked_sub(1).map_or(0, |before| self.ends[before]);
-        &self.bytes[from..self.ends[n]]
-    }
+/// As many of the first one.
+pub fn first(requests: &Requests, count: usize) -> Requests {
+    let mut first = Requests::default();
+    (0..count).for_each(|_| first.push(requests.get(0)));
+    first
 }
 
 /// Whether the nth request buys something else than its token says.

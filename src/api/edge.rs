@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use utoipa::ToSchema;
 
 use crate::authority::retry::IdempotencyKey;
+use crate::authority::traced::Traced;
 use crate::clock::Monotonic;
 use crate::keystore::agents::ApiKey;
 use crate::model::ids::TraceId;
@@ -22,7 +23,8 @@ use crate::model::time::Timestamp;
 use crate::model::trace_parent::TraceParent;
 use crate::protocol::deny::Refusal;
 use crate::quota::allowance::{Standing, Verdict};
-use crate::telemetry::metrics::code_class;
+use crate::telemetry::metrics::{code_class, method_name};
+use crate::telemetry::traces::Ended;
 
 use super::Api;
 use super::members;
@@ -92,6 +94,7 @@ pub(super) struct Caller {
     pub key: Arc<ApiKey>,
     pub trace: TraceId,
     pub trace_parent: Option<TraceParent>,
+    pub traced: Option<Traced>,
     pub version: Version,
     /// The call's one instant, read after its body was complete.
     pub now: Timestamp,
@@ -107,27 +110,44 @@ pub(super) struct Visit {
     pub standing: Standing,
     pub endpoint: &'static Endpoint,
     started: Monotonic,
+    method: &'static str,
+    trace_parent: Option<TraceParent>,
+    traced: Option<Traced>,
 }
 
 impl Visit {
-    fn new(api: &Api, endpoint: &'static Endpoint) -> Self {
+    fn new(api: &Api, endpoint: &'static Endpoint, method: &Method, headers: &HeaderMap) -> Self {
         let clock = &api.authority.clock;
+        let (started, trace_parent) = (clock.monotonic(), TraceParent::sent(headers.get_all(&TRACE_PARENT).iter()));
         Self {
             trace: TraceId::random(),
             version: Version::NEWEST,
             standing: Standing::unmetered(clock.now()),
             endpoint,
-            started: clock.monotonic(),
+            started,
+            method: method_name(method),
+            trace_parent,
+            traced: api.authority.begin_trace(trace_parent, started),
         }
     }
 
     fn end(&self, api: &Api, outcome: Result<Reply, Refusal>) -> Response {
+        let refused = outcome.as_ref().err().map(|refusal| refusal.code.as_str());
         let response = respond(self, outcome);
         let (metrics, clock) = (&api.authority.metrics, &api.authority.clock);
-        let name = self.endpoint.name;
-        metrics.api_requests.with_label_values(&[name, code_class(response.status().as_u16())]).inc();
-        let seconds = clock.monotonic().seconds_since(self.started);
-        metrics.http_duration.with_label_values(&["api", name]).observe(seconds);
+        let (name, status, now) = (self.endpoint.name, response.status().as_u16(), clock.monotonic());
+        metrics.api_requests.with_label_values(&[name, code_class(status)]).inc();
+        metrics.http_duration.with_label_values(&["api", name]).observe(now.seconds_since(self.started));
+        api.authority.end_trace(self.traced.as_ref(), || Ended {
+            trace: self.trace,
+            began: clock.now().minus_millis(now.millis_since(self.started)),
+            total_us: now.micros_since(self.started),
+            route: name.into(),
+            method: self.method,
+            status,
+            decision: if refused.is_some() { "refused" } else { "answered" },
+            refused,
+        });
         response
     }
 }
@@ -138,8 +158,8 @@ where
     F: FnOnce(Arc<Api>, Caller, Bytes) -> Fut,
     Fut: Future<Output = Result<Reply, Refusal>>,
 {
-    let mut visit = Visit::new(&api, endpoint);
     let (head, body) = request.into_parts();
+    let mut visit = Visit::new(&api, endpoint, &head.method, &head.headers);
     let outcome = async {
         method_of(endpoint, &head.method)?;
         let key = authenticate(&api, &head.headers)?;
@@ -156,8 +176,9 @@ where
         let body = whole(&head.headers, body, endpoint.body_max).await?;
         let now = api.authority.clock.now();
         let idempotency = IdempotencyKey::sent(head.headers.get_all(&IDEMPOTENCY_KEY));
-        let trace_parent = TraceParent::sent(head.headers.get_all(&TRACE_PARENT).iter());
-        let caller = Caller { key, trace: visit.trace, trace_parent, version: visit.version, now, idempotency };
+        let Visit { trace, trace_parent, version, .. } = visit;
+        let traced = visit.traced.clone();
+        let caller = Caller { key, trace, trace_parent, traced, version, now, idempotency };
         handle(api.clone(), caller, body).await
     }
     .await;
@@ -187,8 +208,8 @@ where
     F: FnOnce(Delivered, Bytes) -> Fut,
     Fut: Future<Output = Result<Reply, Refusal>>,
 {
-    let mut visit = Visit::new(&api, endpoint);
     let (head, body) = request.into_parts();
+    let mut visit = Visit::new(&api, endpoint, &head.method, &head.headers);
     let outcome = async {
         method_of(endpoint, &head.method)?;
         let key = head.headers.contains_key(API_KEY).then(|| authenticate(&api, &head.headers)).transpose()?;
@@ -202,9 +223,8 @@ where
         let _room = room.try_acquire().map_err(|_none_left| crowded())?;
         members::content_type(&head.headers)?;
         let body = whole(&head.headers, body, endpoint.body_max).await?;
-        let trace_parent = TraceParent::sent(head.headers.get_all(&TRACE_PARENT).iter());
         let now = api.authority.clock.now();
-        let (trace, version) = (visit.trace, visit.version);
+        let Visit { trace, trace_parent, version, .. } = visit;
         handle(Delivered { key, headers: head.headers, trace, trace_parent, version, now }, body).await
     }
     .await;
@@ -226,7 +246,7 @@ pub(super) fn open(
     request: Request,
     handle: impl FnOnce(&Api, Version) -> Result<Reply, Refusal>,
 ) -> Response {
-    let mut visit = Visit::new(&api, endpoint);
+    let mut visit = Visit::new(&api, endpoint, request.method(), request.headers());
     let outcome = method_of(endpoint, request.method()).and_then(|()| {
         visit.version = Version::of(request.headers())?;
         handle(&api, visit.version)

@@ -100,6 +100,7 @@ impl Api {
         Call {
             trace: caller.trace,
             trace_parent: caller.trace_parent,
+            traced: caller.traced.clone(),
             caller: crate::evidence::Caller::Key(caller.key.id.clone()),
             now: caller.now,
             stage,

@@ -13,6 +13,7 @@ use crate::model::reason::ReasonCode;
 use crate::model::revocation::Kind;
 use crate::model::several::Several;
 use crate::protocol::order::OrderFacts;
+use crate::telemetry::traces::Part;
 use crate::token::verify::{Presented, TokenFault, Verified};
 
 use super::cart::{Cart, Held};
@@ -100,7 +101,7 @@ impl Authority {
     pub fn verify(&self, token: Presented<'_>, call: &Call) -> Result<Verified, (Denial, Option<Box<Verified>>)> {
         let began = self.clock.monotonic();
         let read = self.read(token, call.now);
-        self.metrics.overhead.verify.observe(self.clock.monotonic().seconds_since(began));
+        self.took(call, Part::Verify, began);
         read.map_err(|fault| match fault {
             TokenFault::Expired(token) => (Denial::by(ReasonCode::TokenExpired, "token.exp"), Some(token)),
             TokenFault::RevokedKey => (Denial::by(ReasonCode::InvalidSignature, Kind::Key.rule()), None),
@@ -129,7 +130,7 @@ impl Authority {
         // What was counted is the ledger's to know: it judges the limits in the step that reserves.
         let began = self.clock.monotonic();
         let decision = decide::decide(&self.question(call, &cart.tokens(), Usage::default()), facts);
-        self.metrics.overhead.policy.observe(self.clock.monotonic().seconds_since(began));
+        self.took(call, Part::Policy, began);
         let permit = match decision {
             Decision::Allow(permit) => permit,
             Decision::Deny(denial) => return Err(denial.into()),
@@ -217,7 +218,7 @@ impl Authority {
             },
             Err(NotAll { written, error }) => Err((written, error)),
         };
-        self.metrics.overhead.evidence.observe(self.clock.monotonic().seconds_since(began));
+        self.took(call, Part::Evidence, began);
         if let Err((written, error)) = recorded {
             self.take_back(call, cart, clearance, written).await;
             return Err(error.into());

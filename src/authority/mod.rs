@@ -14,6 +14,7 @@ pub mod recover;
 mod reserve;
 pub mod retry;
 pub mod revoke;
+pub mod traced;
 pub mod validate;
 
 use std::sync::Arc;
@@ -39,6 +40,7 @@ use crate::protocol::deny::{Code, Refusal};
 use crate::reload::Reloaded;
 use crate::revocation::KillSwitch;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use crate::token::keys::KeyRing;
 use crate::token::verify::Verified;
 
@@ -46,6 +48,7 @@ use cart::Cart;
 use execute::TokenState;
 use policies::PolicyBook;
 use retry::Second;
+use traced::Traced;
 
 /// Everything that judges and records. One for a process, shared by reference.
 pub struct Authority {
@@ -55,6 +58,8 @@ pub struct Authority {
     pub front: Front,
     pub evidence: Arc<Spool>,
     pub metrics: Arc<Metrics>,
+    /// Gets each request that is over, where somebody collects them.
+    pub traces: Option<Arc<Traces>>,
     /// The keys whose tokens are taken.
     pub keys: Arc<Reloaded<KeyRing>>,
     /// The keys that sign and are published; `None` in a process that issues nothing.
@@ -91,6 +96,8 @@ pub struct Call {
     pub trace: TraceId,
     /// The caller's own name for its trace: recorded, never joined by.
     pub trace_parent: Option<TraceParent>,
+    /// Where it is noted how long each step takes, if anybody wants to know.
+    pub traced: Option<Traced>,
     /// Whose refusals are counted together when there are very many.
     pub caller: Caller,
     pub now: Timestamp,

@@ -15,6 +15,7 @@ use crate::ledger::{
 };
 use crate::model::ids::Jti;
 use crate::model::several::Several;
+use crate::telemetry::traces::Part;
 
 use super::cart::{Cart, Held};
 use super::execute::TokenState;
@@ -95,7 +96,7 @@ impl Authority {
         let (slot, retry) = (claim.slot.clone(), claim.retry);
         let started = self.clock.monotonic();
         let found = self.ledger.reserve(claim).await;
-        self.count_reserve(&found, started);
+        self.count_reserve(call, &found, started);
         match found? {
             Reserve::First(reservation) => Ok(reservation),
             Reserve::Known(entry) => {
@@ -133,8 +134,7 @@ impl Authority {
         let jti = reservation.slot().jti;
         let started = self.clock.monotonic();
         let settled = self.ledger.settle(reservation, how, answer).await;
-        let seconds = self.clock.monotonic().seconds_since(started);
-        self.metrics.overhead.ledger.observe(seconds);
+        let seconds = self.took(call, Part::Ledger, started);
         self.metrics.ledger_duration.with_label_values(&[self.ledger.backend(), "settle"]).observe(seconds);
         let labels = [self.ledger.backend(), "settle", how.as_str()];
         self.metrics.ledger_operations.with_label_values(&labels).inc();
@@ -144,7 +144,7 @@ impl Authority {
         (jti, settled)
     }
 
-    fn count_reserve(&self, found: &Result<Reserve, LedgerError>, started: Monotonic) {
+    fn count_reserve(&self, call: &Call, found: &Result<Reserve, LedgerError>, started: Monotonic) {
         let backend = self.ledger.backend();
         let result = match found {
             Ok(Reserve::First(_)) => "first",
@@ -154,8 +154,7 @@ impl Authority {
             Err(_) => "error",
         };
         self.metrics.ledger_operations.with_label_values(&[backend, "reserve", result]).inc();
-        let seconds = self.clock.monotonic().seconds_since(started);
-        self.metrics.overhead.ledger.observe(seconds);
+        let seconds = self.took(call, Part::Ledger, started);
         self.metrics.ledger_duration.with_label_values(&[backend, "reserve"]).observe(seconds);
     }
 }

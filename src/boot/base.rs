@@ -26,13 +26,14 @@ use crate::reload::Reloaded;
 use crate::revocation::KillSwitch;
 use crate::telemetry::access::AccessLog;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::traces::Traces;
 use crate::token::keys::KeyRing;
 
 use super::handover::Listeners;
 use super::ledger::{self, Opened};
 use super::listen::BootError;
 use super::revocations::kill_switch;
-use super::run::Address;
+use super::run::{Address, Carrier};
 use super::stop::Tasks;
 
 /// Largest segment of a spool.
@@ -51,6 +52,8 @@ pub(super) struct Base {
     pub(super) draining: Draining,
     /// Written to its end when the process ends.
     pub(super) access: Option<Arc<AccessLog>>,
+    traces: Option<Arc<Traces>>,
+    pub(super) carriers: Vec<Carrier>,
     /// What an earlier life of this process reserved and did not settle.
     left: Vec<Unsettled>,
 }
@@ -66,6 +69,10 @@ impl Base {
         make_dir(&spool_dir)?;
         // Before anything of this life is written.
         let left = unsettled(&spool_dir).map_err(|source| BootError::Dir { path: spool_dir.clone(), source })?;
+        #[cfg(feature = "otlp")]
+        let (traces, courier) = super::traces::start(config, &source, &metrics)?.unzip();
+        #[cfg(not(feature = "otlp"))]
+        let (traces, courier) = (None, None);
         let options = SpoolOptions {
             dir: spool_dir,
             source,
@@ -91,6 +98,8 @@ impl Base {
             listeners,
             draining,
             access: None,
+            traces,
+            carriers: courier.into_iter().collect(),
             left,
         };
         base.accompany(config);
@@ -122,6 +131,7 @@ impl Base {
             front: Front::default(),
             evidence: self.evidence.clone(),
             metrics: self.metrics.clone(),
+            traces: self.traces.clone(),
             keys: keys.ring,
             issuer: keys.issuer,
             policies: self.policies.clone(),

@@ -46,7 +46,7 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
     let (ops, ops_address) = base.ops(config, &authority, config.ledger.redis.is_some()).await?;
     let (address, lane) = start(config, &authority, &mut base, portal::Audience::KeyHolders).await?;
     let admin_address = super::base::admin(config, &ops, &mut base).await?;
-    let Base { tasks, listeners, evidence, .. } = base;
+    let Base { tasks, listeners, evidence, carriers, .. } = base;
     Ok(Running {
         addresses: [address, ops_address].into_iter().chain(admin_address).collect(),
         ops,
@@ -56,7 +56,7 @@ pub async fn serve(config: &Config) -> Result<Running, BootError> {
         access: None,
         evidence,
         lane: Some(lane),
-        shipping: None,
+        carriers,
         data: config.data.clone(),
         scratch: None,
     })

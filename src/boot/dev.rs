@@ -70,7 +70,7 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
     let (api_address, lane) =
         super::control::start(&config, &authority, &mut base, crate::portal::Audience::Everybody).await?;
     let addresses = vec![gateway_address, api_address, merchant_address, ops_address];
-    let Base { tasks, listeners, evidence, .. } = base;
+    let Base { tasks, listeners, evidence, carriers, .. } = base;
     let shutdown = config.shutdown;
     Ok(Running {
         addresses,
@@ -81,7 +81,7 @@ pub async fn dev(options: &DevOptions) -> Result<Running, BootError> {
         access: None,
         evidence,
         lane: Some(lane),
-        shipping: None,
+        carriers,
         data,
         scratch,
     })

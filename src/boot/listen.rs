@@ -55,6 +55,9 @@ pub enum BootError {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Tls(#[from] crate::net::tls::TlsError),
+    #[cfg(feature = "otlp")]
+    #[error(transparent)]
+    Collector(#[from] crate::collector::CollectorError),
     #[error(transparent)]
     Client(#[from] crate::net::client::ClientError),
     #[cfg(feature = "control-plane")]

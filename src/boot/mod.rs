@@ -17,6 +17,8 @@ mod revocations;
 mod roles;
 mod run;
 mod stop;
+#[cfg(feature = "otlp")]
+mod traces;
 
 #[cfg(feature = "control-plane")]
 pub use control::serve;

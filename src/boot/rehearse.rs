@@ -45,6 +45,8 @@ fn certificate(files: Option<&TlsFiles>) -> Result<(), BootError> {
 fn common(config: &Config) -> Result<(), BootError> {
     PolicyBook::open(config.policies.clone(), Clock::system(), Arc::new(Metrics::new()?))?;
     config.catalog.as_deref().map(Catalog::open).transpose()?;
+    #[cfg(feature = "otlp")]
+    super::traces::open(config, "", &Metrics::new()?)?;
     if config.admin_listen.is_some() {
         AdminToken::open(&config.data)?;
     }

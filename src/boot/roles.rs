@@ -17,7 +17,7 @@ use crate::telemetry::metrics::Metrics;
 use super::base::{Base, Keys, spool_dir};
 use super::ledger::Opened;
 use super::listen::BootError;
-use super::run::{Address, Running, Shipping};
+use super::run::{Address, Carrier, Running};
 
 /// The issuer's clock may be this far ahead of ours where it is another process.
 const FOREIGN_SKEW_S: i64 = 5;
@@ -38,9 +38,9 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
     let authority = base.authority(opened, keys);
     let (ops, ops_address) = base.ops(config, &authority, true).await?;
     let address = start_gateway(config, &authority, &mut base).await?;
-    let shipping = shipping(config, &base)?;
+    ship(config, &mut base)?;
     let admin_address = super::base::admin(config, &ops, &mut base).await?;
-    let Base { tasks, listeners, evidence, access, .. } = base;
+    let Base { tasks, listeners, evidence, access, carriers, .. } = base;
     Ok(Running {
         addresses: [address, ops_address].into_iter().chain(admin_address).collect(),
         ops,
@@ -51,7 +51,7 @@ pub async fn gateway(config: &Config) -> Result<Running, BootError> {
         evidence,
         #[cfg(feature = "control-plane")]
         lane: None,
-        shipping,
+        carriers,
         data: config.data.clone(),
         scratch: None,
     })
@@ -71,12 +71,13 @@ pub(super) fn complete(config: &Config) -> Result<JwksSource, BootError> {
 
 /// Events go to another host, if the configuration names one.
 #[cfg(feature = "gateway")]
-fn shipping(config: &Config, base: &Base) -> Result<Option<Shipping>, BootError> {
-    let Some(ship) = &config.evidence.ship else { return Ok(None) };
+fn ship(config: &Config, base: &mut Base) -> Result<(), BootError> {
+    let Some(ship) = &config.evidence.ship else { return Ok(()) };
     let to = ControlPlane::new(&ship.url, ship.key_file.clone(), &base.evidence.identity())?;
     let (dir, clock, metrics) = (spool_dir(config), base.clock.clone(), base.metrics.clone());
     let kept = Keep::for_a_restart(config.evidence.spool_limit);
-    Ok(Some(Shipping::start(|stop| tokio::spawn(evidence::ship(dir, to, kept, clock, metrics, stop)))))
+    base.carriers.push(Carrier::start(|stop| tokio::spawn(evidence::ship(dir, to, kept, clock, metrics, stop))));
+    Ok(())
 }
 
 #[cfg(feature = "gateway")]

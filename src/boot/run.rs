@@ -49,8 +49,8 @@ pub struct Running {
     /// Fills and seals the evidence store, in a process that has one.
     #[cfg(feature = "control-plane")]
     pub(super) lane: Option<super::lane::Lane>,
-    /// Carries the events to a control plane on another host.
-    pub(super) shipping: Option<Shipping>,
+    /// They take events and traces to other hosts.
+    pub(super) carriers: Vec<Carrier>,
     /// Where the process keeps its files.
     pub data: std::path::PathBuf,
     /// Removed at the end, when the data was throw-away.
@@ -126,8 +126,8 @@ impl Running {
             tracing::error!(%error, "spool not closed");
         }
         // After the last record, so that it arrives too.
-        if let Some(shipping) = self.shipping {
-            shipping.stop().await;
+        for carrier in self.carriers {
+            carrier.stop().await;
         }
         if let Some(log) = self.access {
             let _ = tokio::task::spawn_blocking(move || log.close()).await;
@@ -142,13 +142,13 @@ impl Running {
     }
 }
 
-/// The task that carries events to another host. It outlives the others: their last events are its work.
-pub(super) struct Shipping {
+/// A task that carries what the others tell to another host. It outlives them: their last words are its work.
+pub(super) struct Carrier {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-impl Shipping {
+impl Carrier {
     pub(super) fn start(task: impl FnOnce(watch::Receiver<bool>) -> JoinHandle<()>) -> Self {
         let (stop, stopped) = watch::channel(false);
         Self { stop, task: task(stopped) }

@@ -21,7 +21,7 @@ use super::orders::OrdersDoc;
 use super::words::{Found, address, named, number};
 use super::{
     AccessConfig, ApiConfig, Config, EvidenceConfig, GatewayConfig, JwksSource, Log, RouteConfig, ShipConfig, Shutdown,
-    TlsFiles,
+    TlsFiles, TracesConfig,
 };
 
 /// `permyx.toml`. Relative paths start at the file's directory.
@@ -32,6 +32,7 @@ pub struct ConfigDoc {
     data: Option<String>,
     log: LogDoc,
     access_log: AccessDoc,
+    traces: TracesDoc,
     gateway: GatewayDoc,
     api: ApiDoc,
     ops: OpsDoc,
@@ -62,6 +63,35 @@ struct AccessDoc {
     requests: Which,
     /// Without it, the standard output. Opened anew on SIGHUP.
     file: Option<String>,
+}
+
+#[derive(Deserialize, Default, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+struct TracesDoc {
+    /// Where OTLP is taken over HTTP, like `http://collector:4318/v1/traces`. Without it nothing is traced.
+    url: Option<At<String>>,
+    /// Share of the requests that name no trace of their own, 0 to 1; default 0.01. Refusals are traced whatever it is,
+    /// up to a hundred a second.
+    share: Option<At<f64>>,
+    /// File with header fields that the collector asks for, one on a line.
+    headers_file: Option<String>,
+}
+
+impl TracesDoc {
+    fn compile(self, base: &Path, found: Found<'_>) -> Option<TracesConfig> {
+        let share = self.share.as_ref().map_or(0.01, |share| **share);
+        if let Some(told) = self.share.as_ref().filter(|_| !(0.0..=1.0).contains(&share)) {
+            found.push(told.problem(format!("`share` {share} is no share"), "write a number from 0 to 1"));
+        }
+        let url = self.url?;
+        if !url.starts_with("https://") && !url.starts_with("http://") {
+            found.push(url.problem("`url` is no address", "write it like `http://collector:4318/v1/traces`"));
+        }
+        if cfg!(not(feature = "otlp")) {
+            found.push(url.problem("this build sends no traces", "use one with the feature `otlp`, or leave it out"));
+        }
+        Some(TracesConfig { url: url.value, share, headers: self.headers_file.map(|file| base.join(file)) })
+    }
 }
 
 #[derive(Deserialize, Default, schemars::JsonSchema)]
@@ -277,6 +307,7 @@ impl ConfigDoc {
                 requests: self.access_log.requests,
                 file: self.access_log.file.map(|file| base.join(file)),
             },
+            traces: self.traces.compile(base, found),
             gateway,
             api,
             admin_listen: self.admin.compile(found),

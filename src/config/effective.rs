@@ -32,6 +32,9 @@ impl Config {
                 "requests": format!("{:?}", self.access_log.requests).to_lowercase(),
                 "file": self.access_log.file,
             },
+            "traces": self.traces.as_ref().map(|traces| {
+                json!({ "url": masked(&traces.url), "share": traces.share, "headers_file": traces.headers })
+            }),
             "gateway": {
                 "name": self.gateway.name,
                 "listen": self.gateway.listen,

@@ -31,6 +31,8 @@ pub struct Config {
     pub data: PathBuf,
     pub log: Log,
     pub access_log: AccessConfig,
+    /// Where requests are traced; `None`: nowhere.
+    pub traces: Option<TracesConfig>,
     pub gateway: GatewayConfig,
     pub api: ApiConfig,
     pub ops_listen: SocketAddr,
@@ -70,6 +72,16 @@ pub struct AccessConfig {
     pub requests: Which,
     /// `None`: the standard output.
     pub file: Option<PathBuf>,
+}
+
+/// Where requests are traced, and how many.
+#[derive(Debug)]
+pub struct TracesConfig {
+    pub url: String,
+    /// Of those that name no trace, 0 to 1.
+    pub share: f64,
+    /// Header fields that the collector asks for.
+    pub headers: Option<PathBuf>,
 }
 
 #[derive(Debug)]

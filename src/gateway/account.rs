@@ -1,12 +1,12 @@
 //! What is counted and logged of a request when it is over. Closed words and numbers alone: nothing that a
 //! caller wrote.
 
-use http::Method;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorSource};
 
 use crate::telemetry::access::Line;
-use crate::telemetry::metrics::code_class;
+use crate::telemetry::metrics::{code_class, method_name};
+use crate::telemetry::traces::Ended;
 
 use super::Gateway;
 use super::socket::Phase;
@@ -25,6 +25,20 @@ impl Gateway {
         if let Some(own) = ctx.own_part(seconds) {
             metrics.overhead.total.observe(own);
         }
+        let method = method_name(&session.req_header().method);
+        self.authority.end_trace(ctx.traced.as_ref(), || Ended {
+            trace: ctx.trace,
+            began: self.authority.clock.now().minus_millis(now.millis_since(ctx.started)),
+            total_us: now.micros_since(ctx.started),
+            route: ctx.route.clone(),
+            method,
+            status,
+            decision: ctx.decision.label(),
+            refused: match ctx.decision {
+                Decided::Denied(code) => Some(code),
+                _ => None,
+            },
+        });
         let Some(log) = &self.settings.access else { return };
         if !log.wants(matches!(ctx.decision, Decided::Denied(_))) {
             return;
@@ -35,7 +49,7 @@ impl Gateway {
             trace: ctx.trace.spelled().as_str(),
             listener: "gateway",
             route: &ctx.route,
-            method: known(&session.req_header().method),
+            method,
             status,
             decision: ctx.decision.label(),
             by,
@@ -56,19 +70,6 @@ fn answered(status: u16, error: Option<&Error>, decision: Decided) -> (&'static 
         _ if status == 0 => ("nobody", Some(if left { "caller_left" } else { "cut" })),
         _ if left => ("merchant", Some("caller_left")),
         _ => ("merchant", None),
-    }
-}
-
-fn known(method: &Method) -> &'static str {
-    match *method {
-        Method::GET => "GET",
-        Method::HEAD => "HEAD",
-        Method::POST => "POST",
-        Method::PUT => "PUT",
-        Method::PATCH => "PATCH",
-        Method::DELETE => "DELETE",
-        Method::OPTIONS => "OPTIONS",
-        _ => "other",
     }
 }
 

@@ -48,9 +48,14 @@ impl<'s> Caller<'s> {
         Self { session, ctx, lost: None }
     }
 
-    /// The merchant, or the caller itself, was waited for since then.
+    /// The caller was waited for since then.
     pub(super) fn waited_since(&self, clock: &Clock, began: Monotonic) {
         self.ctx.waited.since(clock, began);
+    }
+
+    /// The merchant had the request since then.
+    pub(super) fn merchant_since(&self, clock: &Clock, began: Monotonic) {
+        self.ctx.merchant_since(clock, began);
     }
 
     /// True when it is gone.

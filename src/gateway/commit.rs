@@ -21,6 +21,7 @@ use crate::protocol::body::{document, plain};
 use crate::protocol::deny::Refusal;
 use crate::protocol::preset::FactSource;
 use crate::protocol::session::NoFacts;
+use crate::telemetry::traces::Part;
 
 use super::Gateway;
 use super::answer::{Caller, caught};
@@ -236,7 +237,11 @@ impl Gateway {
                 Some(reading.await.ok_or_else(|| no_session("too_many_reads"))?)
             }
         };
+        let began = self.authority.clock.monotonic();
         let found = self.facts(&guarded.step, head, document, call.policy.price_basis(), offered.waited).await;
+        if let (FactSource::Session, Some(traced)) = (preset.source, &call.traced) {
+            traced.took(Part::Session, began, self.authority.clock.monotonic());
+        }
         let facts = match &found {
             Ok(facts) => Facts::Known(facts),
             Err(NoFacts::Unknown(cause)) => Facts::Unknown(cause),

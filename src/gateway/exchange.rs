@@ -10,7 +10,10 @@ use bytes::Bytes;
 use http::Method;
 use pingora::connectors::{ConnectorOptions, TransportConnector};
 use pingora::protocols::Stream;
+use prometheus::HistogramVec;
 use tokio::sync::{Notify, watch};
+
+use crate::clock::Clock;
 
 use super::upstream::Upstream;
 use super::wire::{AnswerFault, AnswerHead, HeadMax, Incoming, Written, write_all};
@@ -21,6 +24,9 @@ const RECORD: Duration = Duration::from_secs(2);
 /// Connections to merchants, for exchanges, and the executions that are under way.
 pub struct Exchange {
     connector: TransportConnector,
+    clock: Clock,
+    /// How long it takes to connect, by server and result.
+    connects: HistogramVec,
     /// Longest execution, from its first byte to the settlement: within the lease of its reservation.
     longest: Duration,
     under_way: AtomicUsize,
@@ -61,9 +67,11 @@ impl Exchange {
     /// `lease`: how long a reservation may stay unsettled. The ninth part of it is left for the
     /// settlement and for clocks that differ.
     #[must_use]
-    pub fn within(lease: Duration) -> Self {
+    pub fn within(lease: Duration, clock: Clock, connects: HistogramVec) -> Self {
         Self {
             connector: TransportConnector::new(Some(ConnectorOptions::new(1))),
+            clock,
+            connects,
             longest: lease * 8 / 9,
             under_way: AtomicUsize::new(0),
             idle: Notify::new(),
@@ -109,7 +117,12 @@ impl Exchange {
     }
 
     async fn connect(&self, upstream: &Upstream) -> Result<Stream, SendFault> {
-        self.connector.new_stream(&upstream.peer()).await.map_err(|_| SendFault::NotSent)
+        let began = self.clock.monotonic();
+        let connected = self.connector.new_stream(&upstream.peer()).await;
+        let result = if connected.is_ok() { "connected" } else { "failed" };
+        let seconds = self.clock.monotonic().seconds_since(began);
+        self.connects.with_label_values(&[upstream.to_string().as_str(), result]).observe(seconds);
+        connected.map_err(|_| SendFault::NotSent)
     }
 
     /// Cuts executions short, and waits until each is recorded. Nothing is sent after that.

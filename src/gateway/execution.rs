@@ -76,7 +76,7 @@ impl Execution {
         let (authority, route) = (self.books.authority(), &self.books.reading().route);
         let seconds = authority.clock.monotonic().seconds_since(started);
         authority.metrics.upstream_duration.with_label_values(&[&*route.name]).observe(seconds);
-        caller.waited_since(&authority.clock, started);
+        caller.merchant_since(&authority.clock, started);
     }
 
     /// No answer: released if nothing was sent, else nobody knows.

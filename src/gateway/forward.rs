@@ -30,6 +30,8 @@ use super::upstream::Upstream;
 const CALLER_TAKES: Duration = Duration::from_secs(30);
 /// Room for a head as agents send it, token and all.
 const HEAD_ROOM: usize = 2048;
+/// W3C Trace Context.
+const TRACEPARENT: &str = "traceparent";
 /// Time to read the rest of a body that is refused anyway.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -69,7 +71,9 @@ impl Gateway {
         };
         let out = outgoing(session.req_header(), ctx, None, &body, Errand::Forward)?;
         let mut caller = Caller::of(session, ctx);
-        let over = ctx.waited.during(&self.authority.clock, self.carry(&upstream, &out, &mut caller)).await;
+        let (clock, began) = (&self.authority.clock, self.authority.clock.monotonic());
+        let over = self.carry(&upstream, &out, &mut caller).await;
+        caller.merchant_since(clock, began);
         caller.lost()?;
         self.conclude(session, ctx, Some(over), Dialect::Permyx).await
     }
@@ -157,6 +161,7 @@ pub(super) fn outgoing(
     let out = &mut bytes;
     put(out, [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" HTTP/1.1\r\n"]);
     let (hops, length) = (Hops::of(&request.headers), Spelled::<20>::of("").number(body.len() as u64));
+    let onward = ctx.traced.as_ref().map(|traced| traced.span.onward().spelled());
     let mut framed = false;
     request.map(|name, value| {
         let name = match &name {
@@ -168,6 +173,8 @@ pub(super) fn outgoing(
             if !std::mem::replace(&mut framed, true) {
                 put(out, [name, b": ", length.as_str().as_bytes(), b"\r\n"]);
             }
+        } else if onward.is_some() && name.eq_ignore_ascii_case(TRACEPARENT.as_bytes()) {
+            // Ours stands for it.
         } else if !hops.contain(name) {
             put(out, [name, b": ", value.as_bytes(), b"\r\n"]);
         }
@@ -175,6 +182,9 @@ pub(super) fn outgoing(
     })?;
     if !framed && !body.is_empty() {
         put(out, [b"Content-Length: ", length.as_str().as_bytes(), b"\r\n"]);
+    }
+    if let Some(onward) = &onward {
+        put(out, [TRACEPARENT.as_bytes(), b": ", onward.as_str().as_bytes(), b"\r\n"]);
     }
     put(out, [b"Permyx-Trace: ", ctx.trace.spelled().as_str().as_bytes(), b"\r\n"]);
     put(out, [b"Permyx-Decision: ", ctx.decision.label().as_bytes(), b"\r\n"]);

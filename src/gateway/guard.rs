@@ -72,6 +72,7 @@ impl Gateway {
             Err(refusal) => return self.refuse(session, ctx, &refusal, Dialect::Permyx).await,
         };
         head_of(session).retain_theirs();
+        ctx.traced = self.authority.begin_trace(looked.trace_parent, ctx.started);
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
         let mut call = self.call(ctx, &step.route, &policies);
@@ -94,6 +95,7 @@ impl Gateway {
         Call {
             trace: ctx.trace,
             trace_parent: None,
+            traced: ctx.traced.clone(),
             caller: Caller::Others,
             now: self.authority.clock.now(),
             stage: Stage::Gateway,

@@ -102,7 +102,7 @@ pub struct Gateway {
 impl Gateway {
     #[must_use]
     pub fn new(authority: Arc<Authority>, routes: Routes, settings: Settings) -> Self {
-        let exchange = Arc::new(Exchange::within(settings.lease));
+        let exchange = Arc::new(Exchange::within(settings.lease, authority.clock.clone(), authority.metrics.upstream_connect.clone()));
         let in_flight = authority.metrics.in_flight.with_label_values(&["gateway"]);
         Self { authority, routes, settings, exchange, sessions: Sessions::default(), in_flight }
     }

@@ -11,6 +11,7 @@ use pingora::{Error, ErrorType};
 use prometheus::IntGauge;
 
 use crate::authority::Call;
+use crate::authority::traced::Traced;
 use crate::clock::{Clock, Monotonic};
 use crate::model::ids::TraceId;
 use crate::protocol::media::{Coding, Media};
@@ -18,6 +19,7 @@ use crate::protocol::order::OrderFacts;
 use crate::protocol::outcome::Outcome;
 use crate::sessions::{BoundedTurn, Turn};
 use crate::telemetry::metrics::Counted;
+use crate::telemetry::traces::Part;
 
 use super::books::{COPY_MAX, Reading};
 use super::head::is_ours;
@@ -30,6 +32,7 @@ pub struct Context {
     /// How much of the time since then went by while we waited for others.
     pub(super) waited: Waited,
     _counted: Counted,
+    pub(super) traced: Option<Traced>,
     /// The route's name, for metrics; `none` where nothing is guarded.
     pub(super) route: Arc<str>,
     /// What is told in `Permyx-Decision` and counted.
@@ -58,7 +61,11 @@ impl Waited {
     }
 
     pub(super) fn since(&self, clock: &Clock, began: Monotonic) {
-        self.0.fetch_add(clock.monotonic().micros_since(began), Ordering::Relaxed);
+        self.between(began, clock.monotonic());
+    }
+
+    fn between(&self, began: Monotonic, now: Monotonic) {
+        self.0.fetch_add(now.micros_since(began), Ordering::Relaxed);
     }
 
     pub(super) fn micros(&self) -> i64 {
@@ -134,6 +141,7 @@ impl Context {
             started,
             waited: Waited::default(),
             _counted: Counted::one(in_flight),
+            traced: None,
             route: NONE.clone(),
             decision: Decided::Unguarded,
             forward: None,
@@ -148,6 +156,15 @@ impl Context {
         self.forward.is_none().then(|| (seconds - self.waited.seconds()).max(0.0))
     }
 
+    /// The merchant had the request since then.
+    pub(super) fn merchant_since(&self, clock: &Clock, began: Monotonic) {
+        let now = clock.monotonic();
+        self.waited.between(began, now);
+        if let Some(traced) = &self.traced {
+            traced.took(Part::Merchant, began, now);
+        }
+    }
+
     pub(super) fn peer(&self) -> pingora::Result<Box<HttpPeer>> {
         let upstream = self.forward.as_ref().ok_or_else(|| Error::new(ErrorType::InternalError))?;
         Ok(Box::new(upstream.peer()))
@@ -155,6 +172,10 @@ impl Context {
 
     /// What the merchant sees of us on a forwarded request.
     pub(super) fn mark_request(&self, request: &mut RequestHeader) -> pingora::Result<()> {
+        if let Some(traced) = &self.traced {
+            // How long the merchant has it is not known here: it is called from the request itself.
+            request.insert_header("traceparent", traced.span.own().to_string())?;
+        }
         request.insert_header("Permyx-Trace", self.trace.to_string())?;
         request.insert_header("Permyx-Decision", self.decision.label())
     }

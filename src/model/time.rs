@@ -29,6 +29,11 @@ impl Timestamp {
     }
 
     #[must_use]
+    pub const fn minus_millis(self, millis: i64) -> Self {
+        Self::of_millis(self.millis() - millis)
+    }
+
+    #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
         Self(self.0.saturating_add(seconds.saturating_mul(1000)))
     }

@@ -3,6 +3,9 @@
 
 use super::spell::{Spelled, spelled};
 
+/// The one flag that version 00 knows.
+const SAMPLED: u8 = 1;
+
 /// A well-formed `traceparent` of version 00.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
@@ -30,6 +33,33 @@ impl TraceParent {
 }
 
 impl TraceParent {
+    /// The place `span` in the trace; both are not 0.
+    #[must_use]
+    pub const fn new(trace: u128, span: u64, sampled: bool) -> Self {
+        Self { trace, parent: span, flags: if sampled { SAMPLED } else { 0 } }
+    }
+
+    /// Another place in the same trace.
+    #[must_use]
+    pub const fn child(self, span: u64) -> Self {
+        Self::new(self.trace, span, self.is_sampled())
+    }
+
+    #[must_use]
+    pub const fn trace(self) -> u128 {
+        self.trace
+    }
+
+    #[must_use]
+    pub const fn span(self) -> u64 {
+        self.parent
+    }
+
+    #[must_use]
+    pub const fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
     /// As it is written.
     #[must_use]
     pub fn spelled(self) -> Spelled<55> {

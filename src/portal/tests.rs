@@ -71,6 +71,7 @@ impl Site {
             front: Front::default(),
             evidence,
             metrics: metrics.clone(),
+            traces: None,
             keys: Arc::new(Reloaded::new(KeyRing::default())),
             issuer: None,
             policies: Arc::new(PolicyBook::open(Some(policies), clock, metrics).unwrap()),

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use http::Method;
 use prometheus::core::Collector;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -27,6 +28,8 @@ pub struct Metrics {
     /// How far the clock of another machine is ahead of ours.
     pub clock_skew: GaugeVec,
     /// Lines of the access log that did not fit.
+    /// Requests that were sampled: sent, dropped, or not taken by the collector.
+    pub traces: IntCounterVec,
     pub access_dropped: IntCounter,
     /// Judgements by stage, decision, reason and enforcement.
     pub decisions: IntCounterVec,
@@ -48,6 +51,7 @@ pub struct Metrics {
     pub ledger_quarantine: IntGauge,
     /// Reservations whose outcome was recorded by somebody else than their call.
     pub ledger_recovered: IntCounterVec,
+    pub upstream_connect: HistogramVec,
     pub upstream_duration: HistogramVec,
     pub released: IntCounter,
     pub indeterminate: IntCounter,
@@ -144,6 +148,7 @@ impl Metrics {
                 "Request to last answer byte",
                 &["listener", "route"],
             )?,
+            traces: counters(r, "traces_total", "Requests whose trace was to be sent", &["result"])?,
             access_dropped: counter(r, "access_log_dropped_total", "Lines of the access log that did not fit")?,
             overhead: Overhead::of(&overhead(r)?),
             connections: int_gauges(r, "downstream_connections", "Connections of callers", &["listener"])?,
@@ -201,6 +206,12 @@ impl Metrics {
                 "ledger_recovered_total",
                 "Reservations of a process that died, settled by another or after a restart",
                 &["how"],
+            )?,
+            upstream_connect: histograms(
+                r,
+                "upstream_connect_duration_seconds",
+                "New connections to merchants, by how they ended",
+                &["upstream", "result"],
             )?,
             upstream_duration: histograms(
                 r,
@@ -365,6 +376,21 @@ pub fn code_class(status: u16) -> &'static str {
         3 => "3xx",
         4 => "4xx",
         5 => "5xx",
+        _ => "other",
+    }
+}
+
+/// The methods of RFC 9110 that a checkout sees; any other is `other`.
+#[must_use]
+pub fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
         _ => "other",
     }
 }

@@ -1,5 +1,6 @@
-//! Floor 3: how the program is seen from outside: metrics and logs.
+//! Floor 3: how the program is seen from outside: metrics, logs and traces.
 
 pub mod access;
 pub mod logging;
 pub mod metrics;
+pub mod traces;

@@ -109,6 +109,9 @@ mod support;
 mod tidy;
 /// The attacks on tokens, row by row.
 mod tokens;
+/// What a collector of OpenTelemetry is told of each request.
+#[cfg(all(feature = "gateway", feature = "otlp"))]
+mod traces;
 /// `validate`: a token is burned once.
 #[cfg(feature = "control-plane")]
 mod validate;

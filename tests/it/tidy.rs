@@ -15,7 +15,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (1, &["token", "tlog", "protocol", "detect"]),
     (2, &["decide"]),
     (3, &["clock", "draining", "durable", "fixtures", "reload", "telemetry", "net"]),
-    (4, &["ledger", "evidence", "quota", "catalog", "jwks", "keystore", "revocation", "sessions"]),
+    (4, &["ledger", "evidence", "quota", "catalog", "collector", "jwks", "keystore", "revocation", "sessions"]),
     (5, &["audit", "authority", "governance"]),
     (6, &["gateway", "api", "portal", "ops"]),
     (7, &["config", "sandbox"]),

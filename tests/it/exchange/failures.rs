@@ -3,9 +3,11 @@
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 
+use permyx::clock::Clock;
 use permyx::gateway::exchange::{Errand, Exchange, Outgoing, SendFault};
 use permyx::gateway::upstream::Upstream;
 use permyx::gateway::wire::AnswerFault;
+use permyx::telemetry::metrics::Metrics;
 use serde_json::{Value, json};
 
 use crate::support::PATIENCE;
@@ -137,8 +139,10 @@ fn a_merchant_that_says_nothing_is_waited_for_once() {
     let out =
         Outgoing { method: http::Method::POST, bytes: with_token("/", "none", MUG).into(), errand: Errand::Execution };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let sent =
-        runtime.block_on(Exchange::within(Duration::from_secs(270)).send(&upstream, &out, Duration::from_millis(200)));
+    let connects = Metrics::new().unwrap().upstream_connect.clone();
+    let exchange = Exchange::within(Duration::from_secs(270), Clock::system(), connects.clone());
+    let sent = runtime.block_on(exchange.send(&upstream, &out, Duration::from_millis(200)));
+    assert_eq!(connects.with_label_values(&[merchant.url().as_str(), "connected"]).get_sample_count(), 1);
     assert_eq!(sent.map(drop).unwrap_err(), SendFault::Sent(AnswerFault::TimedOut));
     assert_eq!(merchant.wait_for(1).len(), 1);
 }

@@ -22,6 +22,7 @@ use permyx::quota::allowance::Allowances;
 use permyx::reload::Reloaded;
 use permyx::revocation::KillSwitch;
 use permyx::telemetry::metrics::Metrics;
+use permyx::telemetry::traces::Traces;
 use permyx::token::keys::KeyRing;
 use serde_json::{Value, json};
 
@@ -44,12 +45,13 @@ pub struct Setup {
     /// True where this process burns tokens.
     pub burns: bool,
     pub beside: Beside,
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let policies = vec!["store = \"store-123\"\nversion = \"1\"\nmode = \"enforce\"\n"];
-        Self { policies, burns: true, beside: Beside::default() }
+        Self { policies, burns: true, beside: Beside::default(), traces: None }
     }
 }
 
@@ -190,6 +192,7 @@ fn authority(dir: &TempDir, clock: &Clock, setup: &Setup) -> Authority {
         issuer: Some(Arc::new(Reloaded::new(issuer))),
         policies: Arc::new(PolicyBook::open(policies, clock.clone(), metrics.clone()).unwrap()),
         metrics,
+        traces: setup.traces.clone(),
         catalog: Arc::new(Catalog::open(&dir.path().join("catalog")).unwrap()),
         revocations: Arc::new(revocations),
         unknown_key: Arc::default(),

@@ -10,14 +10,35 @@ use std::time::{Duration, Instant};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use crate::requests::Requests;
-
 const ORDER: &str = r#"{"orderId":"ord_01J9ZK3V7R2M","status":"confirmed","total":29.99,"currency":"USD","items":[{"variant":"shopify:variant:123456","quantity":1}]}"#;
 /// Keys of the callers' sockets are below it.
 const LISTENER: Token = Token(1 << 20);
 /// Nothing came for so long: the proxy does not answer.
 const STALLED: Duration = Duration::from_secs(10);
 const READ: usize = 64 * 1024;
+
+/// Requests that are ready to be written, one behind the other.
+#[derive(Default)]
+pub struct Requests {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+impl Requests {
+    pub fn push(&mut self, request: &[u8]) {
+        self.bytes.extend_from_slice(request);
+        self.ends.push(self.bytes.len());
+    }
+
+    pub fn count(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn get(&self, n: usize) -> &[u8] {
+        let from = n.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.bytes[from..self.ends[n]]
+    }
+}
 
 /// How a load is offered.
 #[derive(Clone, Copy)]
