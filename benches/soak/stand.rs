@@ -69,7 +69,7 @@ impl Stand {
     pub fn end(self) -> (TempDir, PathBuf) {
         self.gateway.end();
         self.control.end();
-        let store = self.dir.path().join("control/evidence.db");
+        let store = self.dir.path().join("control/evidence/evidence.db");
         (self.dir, store)
     }
 }

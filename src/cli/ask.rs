@@ -59,6 +59,20 @@ impl Asked<'_> {
     }
 }
 
+/// Posts a body of JSON to the execution API; any answer is one.
+pub(super) async fn post(client: &Client, url: &str, path: &str, key: &str, body: String) -> Result<Answer, CliError> {
+    let mut headers = json_headers();
+    headers.extend([key_header(key)?]);
+    let answer = client.post(&format!("{}{path}", url.trim_end_matches('/')), headers, Bytes::from(body)).await;
+    answer.map_err(|source| CliError::NoAnswer { url: url.to_owned(), source })
+}
+
+/// JSON is sent, and JSON is wanted.
+pub(super) fn json_headers() -> HeaderMap {
+    let json = || HeaderValue::from_static("application/json");
+    HeaderMap::from_iter([(CONTENT_TYPE, json()), (ACCEPT, json())])
+}
+
 fn is_of(answer: &Answer, form: &str) -> bool {
     let kind = answer.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     answer.status == 200 && kind.and_then(|kind| kind.split(';').next()) == Some(form)

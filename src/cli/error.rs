@@ -102,6 +102,20 @@ pub enum CliError {
     #[error("the keys of the log cannot be used")]
     #[cfg(feature = "control-plane")]
     LogKeys(#[from] LogError),
+    #[error("it did not hold: {0}")]
+    NotHeld(String),
+    #[error("no answer from `{url}`: is `permyx dev` or `permyx gateway` running there?")]
+    NoGateway { url: String, source: ClientError },
+    #[error(
+        "`{0}` is not on this machine, and what passes there is really bought: add --yes-this-buys if that is meant"
+    )]
+    ReallyBuys(String),
+    #[error(
+        "the scenario needs an operator's key: `permyx agent-key create --role operator --all-stores` with the --data of the control plane makes one, --operator-key takes it"
+    )]
+    NoOperator,
+    #[error("nobody is there who would do that and press Enter: add --fault-is-there once it is done")]
+    NobodyThere,
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -157,7 +171,10 @@ impl CliError {
             Self::NotProven => Exit::Incomplete,
             Self::Keys(_) | Self::Revocations(_) | Self::NotShared(_) | Self::Output(_) => Exit::Incomplete,
             Self::NoAnswer { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
-            Self::NoAnswer { .. } | Self::NotPermyx { .. } => Exit::Unreachable,
+            Self::NoGateway { source: ClientError::NotAUrl(_) | ClientError::HoldsCredentials, .. } => Exit::Usage,
+            Self::NoAnswer { .. } | Self::NotPermyx { .. } | Self::NoGateway { .. } => Exit::Unreachable,
+            Self::NotHeld(_) => Exit::Finding,
+            Self::ReallyBuys(_) | Self::NoOperator | Self::NobodyThere => Exit::Usage,
             Self::Config(_) | Self::Policies(_) | Self::NotRemembered(_) => Exit::Finding,
             Self::Wrong(_) | Self::Unread { .. } | Self::CasesFailed { .. } | Self::NotReady(_) => Exit::Finding,
             Self::Bypassed(_) => Exit::Finding,

@@ -15,6 +15,7 @@ mod run;
 mod shell;
 pub mod timeline;
 pub mod token;
+pub mod trigger;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ enum Verb {
     Serve(run::ServeArgs),
     /// Get a token to try things with
     Token(token::TokenArgs),
+    /// Play a scenario and check what came of it: a replay, a changed cart, an expired token
+    Trigger(trigger::TriggerArgs),
     /// Tell the story of one execution
     Timeline(timeline::TimelineArgs),
     /// What was sold under authority, and what was not
@@ -120,6 +123,7 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         #[cfg(feature = "control-plane")]
         Verb::Serve(args) => run::serve(&args, out),
         Verb::Token(args) => run::waiting(token::run(&args, out)),
+        Verb::Trigger(args) => run::waiting(trigger::run(&args, out)),
         Verb::Timeline(args) => run::waiting(timeline::run(&args, out)),
         Verb::Report(report::ReportVerb::Coverage(args)) => run::waiting(report::coverage(&args, out)),
         Verb::Evidence(args) => evidence::run(&args, out),

@@ -1,10 +1,9 @@
 //! `permyx token`: ask a control plane for an execution token, as an agent does.
 
+use std::fmt;
 use std::io::Write;
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::Value;
 
 use crate::model::ids::{NotAnId, ProductId, StoreId, VariantId};
@@ -13,7 +12,10 @@ use crate::model::money::Price;
 use crate::model::scope::Scope;
 use crate::net::client::{Answer, Client, Limits};
 
+use super::ask::post;
 use super::error::{CliError, Refusal};
+
+pub(super) const AUTHORIZE: &str = "/agents/v1/exec/authorize";
 
 /// Execution tokens.
 #[derive(Debug, Args)]
@@ -33,62 +35,75 @@ enum TokenCommand {
 
 #[derive(Debug, Args)]
 struct RequestArgs {
-    /// Where the control plane is.
-    #[arg(long, env = "PERMYX_URL", default_value = "http://127.0.0.1:8481")]
-    url: String,
-    /// The agent's API key.
-    #[arg(long, env = "PERMYX_API_KEY", hide_env_values = true, default_value = "permyx_agent_YOUR_KEY")]
-    key: String,
-    #[arg(long, default_value = "store-123", value_parser = store)]
-    store: StoreId,
-    #[arg(long, default_value = "shopify:variant:123456", value_parser = variant)]
-    variant: VariantId,
-    /// The product in the catalog of Permyx.
-    #[arg(long, default_value = "permyx:product:demo", value_parser = product)]
-    product: ProductId,
-    /// Pieces, 1 to 50.
-    #[arg(long, visible_alias = "qty", default_value = "1", value_parser = quantity)]
-    quantity: Quantity,
-    /// Unit price with its currency.
-    #[arg(long, default_value = "29.99 USD", value_parser = price)]
-    price: Price,
+    #[command(flatten)]
+    intent: IntentArgs,
     /// Print the whole answer as JSON, not the token alone.
     #[arg(long)]
     json: bool,
 }
 
-/// Runs the verb and writes the token.
-pub async fn run(args: &TokenArgs, out: &mut dyn Write) -> Result<(), CliError> {
-    let TokenCommand::Request(args) = &args.command;
-    let url = format!("{}/agents/v1/exec/authorize", args.url.trim_end_matches('/'));
-    let mut key = HeaderValue::from_str(&args.key).map_err(|_| CliError::NotAKey("--key"))?;
-    key.set_sensitive(true);
-    let headers = HeaderMap::from_iter([
-        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        (ACCEPT, HeaderValue::from_static("application/json")),
-        (http::HeaderName::from_static("x-api-key"), key),
-    ]);
-    let no_answer = |source| CliError::NoAnswer { url: args.url.clone(), source };
-    let client = Client::new(Limits::default()).map_err(no_answer)?;
-    let answer = client.post(&url, headers, Bytes::from(body(args))).await.map_err(no_answer)?;
-    let value = understood(&args.url, &answer)?;
-    match value.get("executionToken").and_then(Value::as_str) {
-        Some(_) if args.json => writeln!(out, "{value}")?,
-        Some(token) => writeln!(out, "{token}")?,
-        None => return Err(CliError::NotPermyx { url: args.url.clone(), status: answer.status.as_u16() }),
-    }
-    Ok(())
+// What is to be bought, and who says so to whom. A flattened struct has no comment of its own: it would
+// stand for that of the verb.
+#[derive(Clone, Debug, Args)]
+pub(super) struct IntentArgs {
+    /// Where the control plane is.
+    #[arg(long, env = "PERMYX_URL", default_value = "http://127.0.0.1:8481")]
+    pub url: String,
+    /// The agent's API key.
+    #[arg(long, env = "PERMYX_API_KEY", hide_env_values = true, default_value = "permyx_agent_YOUR_KEY")]
+    pub key: String,
+    #[arg(long, default_value = "store-123", value_parser = store)]
+    pub store: StoreId,
+    #[arg(long, default_value = "shopify:variant:123456", value_parser = variant)]
+    pub variant: VariantId,
+    /// The product in the catalog of Permyx.
+    #[arg(long, default_value = "permyx:product:demo", value_parser = product)]
+    pub product: ProductId,
+    /// Pieces, 1 to 50.
+    #[arg(long, visible_alias = "qty", default_value = "1", value_parser = quantity)]
+    pub quantity: Quantity,
+    /// Unit price with its currency.
+    #[arg(long, default_value = "29.99 USD", value_parser = price)]
+    pub price: Price,
 }
 
-/// The request's body. Every part is an id or a number: none needs escaping.
-fn body(args: &RequestArgs) -> String {
-    let RequestArgs { store, variant, product, quantity, price, .. } = args;
-    format!(
-        r#"{{"storeId":"{store}","permyxProductId":"{product}","sourceVariantId":"{variant}","quantity":{quantity},"price":{{"amount":{},"currency":"{}"}},"scope":"{}"}}"#,
-        price.major(),
-        price.currency(),
-        Scope::AgentExec,
-    )
+impl IntentArgs {
+    pub(super) async fn authorize(&self, client: &Client) -> Result<Answer, CliError> {
+        post(client, &self.url, AUTHORIZE, &self.key, self.body()).await
+    }
+
+    /// The request's body. Every part is an id or a number: none needs escaping.
+    fn body(&self) -> String {
+        let Self { store, variant, product, quantity, price, .. } = self;
+        format!(
+            r#"{{"storeId":"{store}","permyxProductId":"{product}","sourceVariantId":"{variant}","quantity":{quantity},"price":{{"amount":{},"currency":"{}"}},"scope":"{}"}}"#,
+            price.major(),
+            price.currency(),
+            Scope::AgentExec,
+        )
+    }
+}
+
+impl fmt::Display for IntentArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { store, variant, quantity, price, .. } = self;
+        write!(f, "{quantity} × {variant} at {price} in {store}")
+    }
+}
+
+/// Runs the verb and writes the token.
+pub async fn run(args: &TokenArgs, out: &mut dyn Write) -> Result<(), CliError> {
+    let TokenCommand::Request(RequestArgs { intent, json }) = &args.command;
+    let no_answer = |source| CliError::NoAnswer { url: intent.url.clone(), source };
+    let client = Client::new(Limits::default()).map_err(no_answer)?;
+    let answer = intent.authorize(&client).await?;
+    let value = understood(&intent.url, &answer)?;
+    match value.get("executionToken").and_then(Value::as_str) {
+        Some(_) if *json => writeln!(out, "{value}")?,
+        Some(token) => writeln!(out, "{token}")?,
+        None => return Err(CliError::NotPermyx { url: intent.url.clone(), status: answer.status.as_u16() }),
+    }
+    Ok(())
 }
 
 /// The answer's body, or the refusal that it tells of.

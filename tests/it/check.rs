@@ -144,7 +144,7 @@ fn a_shell_and_man_know_every_verb() {
     let dir = TempDir::new();
     for shell in ["bash", "zsh", "fish"] {
         let told = String::from_utf8(run(dir.path(), &["completions", shell]).stdout).unwrap();
-        assert!(["gateway", "timeline", "bypass"].iter().all(|verb| told.contains(verb)), "{shell}");
+        assert!(["gateway", "timeline", "bypass", "trigger"].iter().all(|verb| told.contains(verb)), "{shell}");
     }
     let page = String::from_utf8(run(dir.path(), &["man"]).stdout).unwrap();
     assert!(page.contains(".TH permyx 1") && page.contains("gateway"), "{page}");

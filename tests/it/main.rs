@@ -112,6 +112,9 @@ mod tokens;
 /// What a collector of OpenTelemetry is told of each request.
 #[cfg(all(feature = "gateway", feature = "otlp"))]
 mod traces;
+/// `permyx trigger`: scenarios, played by the program.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod trigger;
 /// `validate`: a token is burned once.
 #[cfg(feature = "control-plane")]
 mod validate;
