@@ -120,6 +120,13 @@ pub fn remove(path: &Path, _lock: &Lock) -> Result<(), FileError> {
     }
 }
 
+/// Gives a file or a directory its place, where nothing or an empty directory may stand. What it holds is on the
+/// disk already; on return its name is, too.
+pub fn rename(from: &Path, to: &Path) -> Result<(), FileError> {
+    let renamed = std::fs::rename(from, to).and_then(|()| flush_directory(to));
+    renamed.map_err(Operation::Write.failed(to))
+}
+
 /// `.name.tmp` beside the file: hidden from readers of the directory, and one for each name, so
 /// that crashes leave at most one behind.
 fn scratch_of(path: &Path) -> PathBuf {

@@ -6,6 +6,8 @@
 pub mod api;
 pub mod audit;
 pub mod authority;
+#[cfg(feature = "control-plane")]
+pub mod backup;
 pub mod boot;
 pub mod catalog;
 pub mod cli;

@@ -5,8 +5,12 @@ use std::path::PathBuf;
 
 use crate::audit::trust::NotATrustFile;
 use crate::authority::policies::NotTaken;
+#[cfg(feature = "control-plane")]
+use crate::backup::BackupError;
 use crate::boot::BootError;
 use crate::config::ConfigError;
+#[cfg(feature = "control-plane")]
+use crate::evidence::StoreError;
 #[cfg(feature = "control-plane")]
 use crate::evidence::log::LogError;
 use crate::keystore::KeystoreError;
@@ -116,6 +120,9 @@ pub enum CliError {
     NoOperator,
     #[error("nobody is there who would do that and press Enter: add --fault-is-there once it is done")]
     NobodyThere,
+    #[error(transparent)]
+    #[cfg(feature = "control-plane")]
+    Backup(#[from] BackupError),
     #[error("`{0}` is not an API key: it may hold only printable ASCII characters")]
     NotAKey(&'static str),
 }
@@ -167,6 +174,8 @@ impl CliError {
             Self::LogKeys(LogError::NoSuchKey(_) | LogError::OnlyKey(_) | LogError::TooManyKeys(_)) => Exit::Finding,
             #[cfg(feature = "control-plane")]
             Self::LogKeys(_) => Exit::Incomplete,
+            #[cfg(feature = "control-plane")]
+            Self::Backup(error) => of_a_backup(error),
             Self::NoCommand(_) | Self::NotGenuine(_) => Exit::Finding,
             Self::NotProven => Exit::Incomplete,
             Self::Keys(_) | Self::Revocations(_) | Self::NotShared(_) | Self::Output(_) => Exit::Incomplete,
@@ -201,5 +210,21 @@ impl CliError {
             cause = error.source();
         }
         text
+    }
+}
+
+#[cfg(feature = "control-plane")]
+fn of_a_backup(error: &BackupError) -> Exit {
+    match error {
+        BackupError::NothingThere(_) | BackupError::IsThere(_) | BackupError::NotEmpty(_) => Exit::Usage,
+        BackupError::OtherLog { .. } | BackupError::Mounted(_) => Exit::Usage,
+        BackupError::Refused { .. } | BackupError::NotSigned(_) | BackupError::Clock { .. } => Exit::Finding,
+        // What an archive holds, or a directory: it is damaged, or from a newer program.
+        BackupError::Store(StoreError::Newer { .. } | StoreError::Damaged { .. }) => Exit::Finding,
+        BackupError::Log(LogError::Damaged(_) | LogError::Checkpoint { .. } | LogError::Missing(_)) => Exit::Finding,
+        BackupError::AtWork(_) | BackupError::Changed(_) | BackupError::Io { .. } | BackupError::File(_) => {
+            Exit::Incomplete
+        }
+        BackupError::Store(_) | BackupError::Log(_) => Exit::Incomplete,
     }
 }

@@ -3,13 +3,18 @@
 pub mod agent_key;
 pub mod agents;
 mod ask;
+#[cfg(feature = "control-plane")]
+pub mod backup;
 pub mod check;
 pub mod error;
 pub mod evidence;
 pub mod keys;
 pub mod ledger;
 pub mod preset;
+mod progress;
 pub mod report;
+#[cfg(feature = "control-plane")]
+pub mod restore;
 pub mod revoke;
 mod run;
 mod shell;
@@ -68,6 +73,12 @@ enum Verb {
     Agents(agents::AgentsArgs),
     /// Revoke a token, an agent, a signing key or a store, at once and everywhere
     Revoke(revoke::RevokeArgs),
+    /// Take a backup of a data directory, while the program runs on it
+    #[cfg(feature = "control-plane")]
+    Backup(backup::BackupArgs),
+    /// Restore a backup into a new directory, or check one
+    #[cfg(feature = "control-plane")]
+    Restore(restore::RestoreArgs),
     /// Check everything that a gateway reads and needs, before it starts or while it runs
     Check(check::CheckArgs),
     /// Check a configuration file, or print its schema
@@ -132,6 +143,10 @@ fn run_verb(verb: Verb, out: &mut dyn Write) -> Result<(), CliError> {
         Verb::AgentKey(args) => agent_key::run(&args, &Clock::system(), out),
         Verb::Agents(args) => agents::run(&args, out),
         Verb::Revoke(args) => revoke::run(&args, &Clock::system(), out),
+        #[cfg(feature = "control-plane")]
+        Verb::Backup(args) => backup::run(&args, Clock::system().now(), out),
+        #[cfg(feature = "control-plane")]
+        Verb::Restore(args) => restore::run(&args, Clock::system().now(), out),
         Verb::Check(args) => run::waiting(check::run(&args, out)),
         Verb::Config(ConfigVerb::Validate { file }) => run::validate_config(&file, out),
         Verb::Config(ConfigVerb::Schema) => Ok(writeln!(out, "{}", Config::schema())?),

@@ -16,7 +16,11 @@ mod stored;
 mod unsettled;
 
 #[cfg(feature = "control-plane")]
+mod copy;
+#[cfg(feature = "control-plane")]
 mod follow;
+#[cfg(feature = "control-plane")]
+mod held;
 #[cfg(feature = "control-plane")]
 pub mod intake;
 #[cfg(feature = "control-plane")]
@@ -45,7 +49,11 @@ mod store_tests;
 mod tests;
 
 #[cfg(feature = "control-plane")]
+pub use copy::Snapshot;
+#[cfg(feature = "control-plane")]
 pub use follow::{Consumed, Followed, Follower};
+#[cfg(feature = "control-plane")]
+pub use held::Held;
 #[cfg(feature = "control-plane")]
 pub use intake::{Delivery, Inbox, NotTaken};
 #[cfg(feature = "control-plane")]

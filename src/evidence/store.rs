@@ -16,9 +16,9 @@ use crate::model::intent::Sha256;
 /// What makes the store, version by version: a new one takes all steps, an older one the rest.
 const STEPS: [&str; 4] =
     [include_str!("schema.sql"), orders::SCHEMA, include_str!("schema_streams.sql"), include_str!("schema_logs.sql")];
-const SCHEMA_VERSION: i64 = STEPS.len() as i64;
+pub(super) const SCHEMA_VERSION: i64 = STEPS.len() as i64;
 /// How long a statement waits for another process that holds the file.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 /// Queries that run at once; each has a connection.
 const READERS: usize = 4;
 /// How long a query waits for its turn.
@@ -43,6 +43,10 @@ pub enum StoreError {
     Busy,
     #[error("a query of the evidence store died")]
     Died,
+    #[error("`{}` is damaged: {what}", .path.display())]
+    Damaged { path: PathBuf, what: String },
+    #[error("the evidence store is held by another process; try again when it is done")]
+    Held,
 }
 
 /// The readers' side. Each query sees one state of the log.
@@ -152,6 +156,10 @@ impl Store {
             idle.push(connection);
         }
         Ok(answer)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     fn connect(&self) -> Result<Connection, StoreError> {

@@ -56,7 +56,7 @@ impl Store {
 
     /// Every log, the oldest first.
     pub fn logs(&self) -> Result<Vec<YearLog>, StoreError> {
-        self.read(|at| at.prepare("SELECT year, first_idx FROM logs ORDER BY year")?.query_map([], log)?.collect())
+        self.read(all)
     }
 
     /// The bytes of at most `limit` events of a log from the leaf `from` on, up to the first index
@@ -80,6 +80,10 @@ impl Store {
             Ok(leaves)
         })
     }
+}
+
+pub(super) fn all(at: &Connection) -> rusqlite::Result<Vec<YearLog>> {
+    at.prepare("SELECT year, first_idx FROM logs ORDER BY year")?.query_map([], log)?.collect()
 }
 
 fn current(at: &Connection) -> rusqlite::Result<Option<YearLog>> {

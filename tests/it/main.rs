@@ -17,6 +17,9 @@ mod attacks;
 /// `authorize`, and what all calls of the execution API have in common.
 #[cfg(feature = "control-plane")]
 mod authorize;
+/// Backups, and what is restored from them.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod backup;
 /// What passed arrives byte for byte, whatever it was.
 #[cfg(feature = "gateway")]
 mod bytes;
@@ -53,6 +56,9 @@ mod http2;
 /// `introspect`: looking without burning.
 #[cfg(feature = "control-plane")]
 mod introspect;
+/// Backups of earlier releases.
+#[cfg(all(feature = "gateway", feature = "control-plane"))]
+mod kept;
 /// How a process begins and ends.
 #[cfg(feature = "gateway")]
 mod lifecycle;

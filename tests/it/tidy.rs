@@ -17,7 +17,7 @@ const FLOORS: &[(u8, &[&str])] = &[
     (3, &["clock", "draining", "durable", "fixtures", "reload", "telemetry", "net"]),
     (4, &["ledger", "evidence", "quota", "catalog", "collector", "jwks", "keystore", "revocation", "sessions"]),
     (5, &["audit", "authority", "governance"]),
-    (6, &["gateway", "api", "portal", "ops"]),
+    (6, &["gateway", "api", "portal", "ops", "backup"]),
     (7, &["config", "sandbox"]),
     (8, &["boot"]),
     (9, &["cli"]),

@@ -1,7 +1,7 @@
 //! `permyx evidence verify`: what an auditor runs, without a connection.
 
 use std::fs::File;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -16,11 +16,10 @@ use crate::tlog::key::VerifierKey;
 use crate::tlog::note::NOTE_MAX;
 
 use super::super::error::CliError;
+use super::super::progress::Progress;
 
 /// Largest trust file.
 const TRUST_MAX: usize = 1 << 20;
-/// Leaves between two words about how far it is.
-const TELL_EVERY: u64 = 1 << 16;
 
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
@@ -64,7 +63,7 @@ pub(super) fn run(args: &VerifyArgs, out: &mut dyn Write) -> Result<(), CliError
     let kept = args.checkpoint.iter().map(kept).collect::<Result<Vec<_>, CliError>>()?;
     let report = if args.path.is_dir() {
         let mut told = Progress::new();
-        verify_log(&Directory(args.path.clone()), &trust, &kept, &mut |done, size| told.tell(done, size))
+        verify_log(&Directory(args.path.clone()), &trust, &kept, &mut |done, size| told.tell(done, size, "leaves"))
     } else {
         bundle::verify(&read(&args.path, BUNDLE_MAX)?, &trust, &kept)
     };
@@ -90,30 +89,5 @@ fn ended(report: &Report, required: &Required) -> Result<(), CliError> {
             Err(CliError::NotGenuine(failed.map(|outcome| outcome.check.as_str()).collect::<Vec<_>>().join(", ")))
         }
         _ => Err(CliError::NotProven),
-    }
-}
-
-/// How far it is, for whoever waits at a terminal.
-struct Progress {
-    is_watched: bool,
-    next: u64,
-}
-
-impl Progress {
-    fn new() -> Self {
-        Self { is_watched: std::io::stderr().is_terminal(), next: TELL_EVERY }
-    }
-
-    fn tell(&mut self, done: u64, size: u64) {
-        if !self.is_watched || done < self.next {
-            return;
-        }
-        self.next = done + TELL_EVERY;
-        let mut stderr = std::io::stderr();
-        // Nobody is harmed where it cannot be told.
-        let _ = write!(stderr, "\r{done} of {size} leaves").and_then(|()| stderr.flush());
-        if self.next > size {
-            let _ = writeln!(stderr);
-        }
     }
 }

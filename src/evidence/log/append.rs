@@ -62,6 +62,7 @@ impl Appender {
         durable::make_dir(&dir.root)?;
         dir.root.ancestors().skip(1).take(2).try_for_each(files::flush_dir)?;
         let lock = durable::lock(&dir.root.join(".lock"))?;
+        keys.unless_held(dir.year, &dir.origin)?;
         let (trusted, signers) = (keys.trusted(&dir.origin)?, keys.signers(&dir.origin, now)?);
         let remembered = keys.last_signed(dir.year, &trusted)?;
         let shown = read_checkpoint(&dir.checkpoint(), &trusted)?;

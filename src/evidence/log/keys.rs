@@ -3,7 +3,8 @@
 //! a key signed must be verifiable after it is retired.
 //!
 //! Beside them stands what was signed last, `signed-<year>`. It is there so that a log that was set
-//! back, by a restored backup or by hand, is not signed as if nothing had been.
+//! back, by a restored backup or by hand, is not signed as if nothing had been. Where all of it was set
+//! back together nothing here could know: then whoever restores it leaves `held-<year>` behind.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::model::time::Timestamp;
 use crate::tlog::checkpoint::{Checkpoint, Trusted, VerifiedCheckpoint};
 use crate::tlog::hash::Hash;
 use crate::tlog::key::{KeyError, KeyName, SecretKey, Signer, VerifierKey};
-use crate::tlog::note::NOTE_MAX;
+use crate::tlog::note::{NOTE_MAX, Note};
 
 /// Most keys that sign at once: the one before stays until verifiers know the new one.
 const SIGNING_MAX: usize = 4;
@@ -153,6 +154,30 @@ impl LogKeys {
         Ok(durable::replace(&self.signed(year), checkpoint.note().to_string().as_bytes(), Readers::Owner, &lock)?)
     }
 
+    /// From here on nothing is added to the log of this year, until somebody removes the file that is returned:
+    /// it was restored, and more may have been signed. With a checkpoint that is true of its log alone.
+    pub fn hold(&self, year: u16, checkpoint: Option<&Note>) -> Result<PathBuf, LogError> {
+        let (lock, path) = (self.lock()?, self.held(year));
+        let text = checkpoint.map(Note::to_string).unwrap_or_default();
+        durable::replace(&path, text.as_bytes(), Readers::Owner, &lock)?;
+        Ok(path)
+    }
+
+    /// Ends a hold: whoever restored the log says that nothing more was signed.
+    pub fn let_go(&self, year: u16) -> Result<(), LogError> {
+        let lock = self.lock()?;
+        Ok(durable::remove(&self.held(year), &lock)?)
+    }
+
+    /// An error, where the log is held. What cannot be read holds any log.
+    pub(super) fn unless_held(&self, year: u16, origin: &KeyName) -> Result<(), LogError> {
+        let held = self.held(year);
+        let Some(text) = durable::read(&held, NOTE_MAX as u64)? else { return Ok(()) };
+        let claimed = Note::parse(text.as_bytes()).ok().and_then(|note| Checkpoint::claimed(&note));
+        let is_another = claimed.is_some_and(|claimed| claimed.origin != *origin);
+        if is_another { Ok(()) } else { Err(LogError::Held { origin: origin.clone(), held }) }
+    }
+
     /// The private key's file is on the disk before the list names it.
     fn add(&self, mut list: List, now: Timestamp, lock: &Lock) -> Result<LogKey, LogError> {
         let secret = SecretKey::generate()?;
@@ -202,6 +227,10 @@ impl LogKeys {
 
     fn signed(&self, year: u16) -> PathBuf {
         self.dir.join(format!("signed-{year}"))
+    }
+
+    fn held(&self, year: u16) -> PathBuf {
+        self.dir.join(format!("held-{year}"))
     }
 }
 

@@ -57,6 +57,11 @@ pub enum LogError {
         "the log that was signed last is not the one that is kept here: it was changed or restored while it was open"
     )]
     Changed,
+    #[error(
+        "the log `{origin}` was restored from a copy, and whether more was signed since is not known here: a second \
+         history is not signed. If nothing was, remove `{}`; else begin a log with another name", .held.display()
+    )]
+    Held { origin: KeyName, held: PathBuf },
     #[error("`{found}` is not an earlier log of the same name as `{this}`")]
     NotBefore { found: KeyName, this: KeyName },
     #[error(transparent)]

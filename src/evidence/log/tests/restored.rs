@@ -147,3 +147,29 @@ fn a_checkpoint_of_a_strange_key_is_not_believed() {
     assert!(matches!(ours.open(), Err(LogError::Checkpoint { .. })));
     assert!(matches!(ours.reader().tree(), Err(LogError::Checkpoint { .. })));
 }
+
+#[test]
+fn a_held_log_is_not_continued_and_another_is() {
+    let data = Data::new();
+    let checkpoint = data.grow(3);
+    let held = data.keys.hold(YEAR, Some(checkpoint.note())).unwrap();
+    let error = data.open().map(drop).unwrap_err();
+    assert!(matches!(error, LogError::Held { .. }), "{error}");
+    assert!(matches!(data.rebuild((0..5).map(leaf)).map(drop), Err(LogError::Held { .. })));
+    // Aside with it, as the documents say: a log of this name is still not begun, one of another is.
+    let (root, signed) = (data.root(), data.dir.path().join(format!("log-keys/signed-{YEAR}")));
+    std::fs::rename(&root, data.dir.path().join("aside")).unwrap();
+    std::fs::rename(&signed, data.dir.path().join("aside-signed")).unwrap();
+    assert!(matches!(data.open().map(drop), Err(LogError::Held { .. })));
+    let other = LogDir::of(data.dir.path(), "evidence.shop.example/permyx/b", YEAR).unwrap();
+    assert_eq!(grow(&mut Appender::open(other, &data.keys, NOW).unwrap(), 5).unwrap().size(), 5);
+    std::fs::remove_dir_all(&root).unwrap();
+    std::fs::rename(data.dir.path().join("aside"), &root).unwrap();
+    std::fs::rename(data.dir.path().join("aside-signed"), &signed).unwrap();
+    std::fs::remove_file(&held).unwrap();
+    assert_eq!(data.grow(5).size(), 5);
+    data.keys.hold(YEAR, None).unwrap();
+    assert!(matches!(data.open().map(drop), Err(LogError::Held { .. })));
+    data.keys.let_go(YEAR).unwrap();
+    assert_eq!(data.grow(7).size(), 7);
+}
