@@ -166,7 +166,7 @@ fn idle(to: SocketAddr, count: usize, first: &str, done: &AtomicBool) {
     wait(done);
 }
 
-/// A byte each second on each of many connections; a new one for each that was closed.
+/// A byte each second on each of many connections, each at a time of its own; a new one for each that was closed.
 fn trickle(to: SocketAddr, count: usize, first: &str, done: &AtomicBool) {
     let begin = || {
         let mut connection = TcpStream::connect(to).ok()?;
@@ -174,15 +174,18 @@ fn trickle(to: SocketAddr, count: usize, first: &str, done: &AtomicBool) {
         Some(connection)
     };
     let mut open: Vec<_> = (0..count).filter_map(|_| begin()).collect();
-    while !done.load(Ordering::Acquire) {
-        for connection in &mut open {
-            if connection.write_all(b"x").is_err()
-                && let Some(new) = begin()
-            {
-                *connection = new;
-            }
+    let (began, each) = (Instant::now(), Duration::from_secs(1) / u32::try_from(count).unwrap());
+    for number in 0_u32.. {
+        if done.load(Ordering::Acquire) {
+            return;
         }
-        std::thread::sleep(Duration::from_secs(1));
+        std::thread::sleep((began + each * number).saturating_duration_since(Instant::now()));
+        let Some(connection) = open.get_mut(number as usize % count) else { continue };
+        if connection.write_all(b"x").is_err()
+            && let Some(new) = begin()
+        {
+            *connection = new;
+        }
     }
 }
 

@@ -154,9 +154,8 @@ impl Courier {
             // Nobody is left who could send.
             std::future::pending::<()>().await;
         }
-        let more = async {
-            while batch.len() < BATCH && self.waiting.recv_many(batch, BATCH - batch.len()).await > 0 {}
-        };
+        let more =
+            async { while batch.len() < BATCH && self.waiting.recv_many(batch, BATCH - batch.len()).await > 0 {} };
         let _ = timeout(GATHER, more).await;
     }
 
@@ -229,7 +228,7 @@ fn span(name: &'static str, place: TraceParent, parent: u64, from: SystemTime, u
 }
 
 fn fresh() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().1
+    uuid::Uuid::new_v4().as_u64_pair().0
 }
 
 fn at(micros_of_unix: i64) -> SystemTime {

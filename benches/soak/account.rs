@@ -49,7 +49,8 @@ impl Account {
             ("execution.validated", sent.bought),
             ("execution.observed", sent.tokenless),
             ("execution.replay_detected", sent.replayed),
-            ("execution.denied", sent.denied()),
+            ("execution.denied", sent.wrong + sent.forged),
+            ("execution.expired", sent.expired),
             ("order.observed", sent.bought + sent.tokenless),
             ("evidence.gap", 0),
         ];

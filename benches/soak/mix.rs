@@ -25,13 +25,14 @@ pub struct Sent {
     pub wrong: usize,
     pub forged: usize,
     pub expired: usize,
+    /// Refused before anything is judged: there is no event of it.
     pub unreadable: usize,
 }
 
 impl Sent {
-    /// What has to be refused, but for replays.
-    pub fn denied(&self) -> usize {
-        self.wrong + self.forged + self.expired + self.unreadable
+    /// What has to be refused.
+    fn refused(&self) -> usize {
+        self.replayed + self.wrong + self.forged + self.expired + self.unreadable
     }
 
     /// Each passed or was refused, as it had to be.
@@ -39,7 +40,7 @@ impl Sent {
         let refused: usize = (400..500).map(|status| report.answered(status)).sum();
         let passed = self.unguarded + self.tokenless + self.bought;
         let found = (report.answered(200), refused);
-        assert_eq!(found, (passed, self.replayed + self.denied()), "{:?} of {self:?}", report.statuses);
+        assert_eq!(found, (passed, self.refused()), "{:?} of {self:?}", report.statuses);
     }
 }
 

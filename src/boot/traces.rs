@@ -22,11 +22,7 @@ pub(super) fn start(
 }
 
 /// Everything that a start needs for it, and nothing is sent.
-pub(super) fn open(
-    config: &Config,
-    name: &str,
-    metrics: &Metrics,
-) -> Result<Option<(f64, Queue, Courier)>, BootError> {
+pub(super) fn open(config: &Config, name: &str, metrics: &Metrics) -> Result<Option<(f64, Queue, Courier)>, BootError> {
     let Some(asked) = &config.traces else { return Ok(None) };
     let to = Destination { url: &asked.url, headers: asked.headers.as_deref(), name };
     let (queue, courier) = collector::open(&to, metrics.traces.clone())?;

@@ -37,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 impl Gateway {
     pub(super) fn limit(&self, session: &mut Session) {
-        Phase::begin();
+        Phase::begin(|| length(session));
         let downstream = session.as_downstream_mut();
         downstream.set_read_timeout(Some(CALLER_SILENCE));
         downstream.set_write_timeout(Some(CALLER_TAKES));
@@ -146,6 +146,21 @@ impl Gateway {
         };
         self.authority.observe_order(&watch.call, &ending);
     }
+}
+
+/// How many bytes the head and the body of a request have; none where only its end tells.
+fn length(session: &Session) -> Option<u64> {
+    let HttpSession::H1(connection) = session.as_downstream() else { return None };
+    let headers = &session.req_header().headers;
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let body = match (lengths.next(), lengths.next()) {
+        (None, _) => 0,
+        (Some(only), None) => only.to_str().ok()?.parse().ok()?,
+        (Some(_), Some(_)) => return None,
+    };
+    let streams = headers.contains_key(TRANSFER_ENCODING) || headers.contains_key(UPGRADE);
+    let head = connection.get_headers_raw_bytes().len() as u64;
+    if streams { None } else { head.checked_add(body) }
 }
 
 /// The request of an exchange as one run of bytes: the caller's target, fields and body as they

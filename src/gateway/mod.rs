@@ -9,6 +9,7 @@ pub mod books;
 mod caller;
 pub mod canonical;
 mod commit;
+mod conversation;
 mod downgrade;
 pub mod exchange;
 mod execution;
@@ -25,6 +26,7 @@ pub mod serve;
 mod socket;
 mod state;
 mod steps;
+mod tcp;
 mod tokens;
 pub mod upstream;
 pub mod wire;
@@ -102,7 +104,11 @@ pub struct Gateway {
 impl Gateway {
     #[must_use]
     pub fn new(authority: Arc<Authority>, routes: Routes, settings: Settings) -> Self {
-        let exchange = Arc::new(Exchange::within(settings.lease, authority.clock.clone(), authority.metrics.upstream_connect.clone()));
+        let exchange = Arc::new(Exchange::within(
+            settings.lease,
+            authority.clock.clone(),
+            authority.metrics.upstream_connect.clone(),
+        ));
         let in_flight = authority.metrics.in_flight.with_label_values(&["gateway"]);
         Self { authority, routes, settings, exchange, sessions: Sessions::default(), in_flight }
     }

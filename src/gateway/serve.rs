@@ -2,14 +2,13 @@
 //! what happens on a connection is pingora's.
 
 use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::apps::{HttpServerOptions, ServerApp};
-use pingora::protocols::l4::socket::SocketAddr as Peer;
-use pingora::protocols::l4::stream::Stream as Tcp;
-use pingora::protocols::{GetSocketDigest, SocketDigest, Stream};
+use pingora::protocols::Stream;
+#[cfg(feature = "tls")]
+use pingora::protocols::{GetSocketDigest, SocketDigest};
 use pingora::proxy::HttpProxy;
 use pingora::server::configuration::ServerConf;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,13 +17,11 @@ use tokio::sync::{Semaphore, watch};
 use crate::telemetry::metrics::Counted;
 
 use super::Gateway;
-use super::socket::{Phase, Socket};
+use super::conversation::{IDLE, REQUESTS_PER_CONNECTION, begins_as_http2, converse};
+use super::socket::{Phase, Socket, Speaks};
+use super::tcp::{Tcp, digest};
 use super::upstream::Upstream;
 
-/// Requests on one connection before it is closed.
-const REQUESTS_PER_CONNECTION: u32 = 100_000;
-/// Longest time that a connection is kept without a request.
-const IDLE: Duration = Duration::from_secs(60);
 /// Time for a TLS handshake.
 #[cfg(feature = "tls")]
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -78,8 +75,12 @@ pub async fn serve(
                     tokio::time::sleep(LAST_ANSWERS).await;
                 } => None,
             };
-            if let Some(stream) = opened {
-                phase.scope(app.process_new(stream, &stop)).await;
+            match opened {
+                Some((stream, Speaks::Http1)) => {
+                    phase.clone().scope(converse(&app, stream, &phase, &mut stop)).await;
+                }
+                Some((stream, Speaks::Http2)) => drop(app.process_new(stream, &stop).await),
+                None => {}
             }
         });
     }
@@ -151,26 +152,31 @@ impl Acceptor {
         }
     }
 
-    async fn open(&self, socket: TcpStream, peer: SocketAddr, phase: Phase) -> Option<Stream> {
+    async fn open(&self, socket: TcpStream, peer: SocketAddr, phase: Phase) -> Option<(Stream, Speaks)> {
         let _ = socket.set_nodelay(true);
-        // By this a request knows who it is from.
-        let digest = SocketDigest::from_raw_fd(socket.as_raw_fd());
-        let _ = digest.peer_addr.set(Some(Peer::Inet(peer)));
         // Who only connects takes no more than its socket.
-        tokio::time::timeout(IDLE, socket.peek(&mut [0])).await.ok()?.ok()?;
-        let mut plain = Tcp::from(socket);
-        plain.set_socket_digest(digest);
+        let speaks = if begins_as_http2(&socket).await.ok()? { Speaks::Http2 } else { Speaks::Http1 };
+        let digest = digest(&socket, peer);
         match self {
-            Self::Plain => Some(Box::new(Socket::over(plain, phase))),
+            Self::Plain => Some((Box::new(Socket::over(Tcp::of(socket, digest), phase, speaks)), speaks)),
             #[cfg(feature = "tls")]
-            Self::Tls(acceptor) => {
-                let handshake = tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(plain)).await;
-                let stream = handshake
-                    .ok()?
-                    .inspect_err(|error| tracing::debug!(error = %error.etype().as_str(), "no TLS"))
-                    .ok()?;
-                Some(Box::new(Socket::over(stream, phase)))
-            }
+            // Rare and large: it would make every connection as large.
+            Self::Tls(acceptor) => Box::pin(encrypted(acceptor, socket, digest, phase)).await,
         }
     }
+}
+
+#[cfg(feature = "tls")]
+async fn encrypted(
+    acceptor: &pingora::listeners::tls::Acceptor,
+    socket: TcpStream,
+    digest: SocketDigest,
+    phase: Phase,
+) -> Option<(Stream, Speaks)> {
+    let mut plain = pingora::protocols::l4::stream::Stream::from(socket);
+    plain.set_socket_digest(digest);
+    let handshake = tokio::time::timeout(HANDSHAKE, acceptor.tls_handshake(plain)).await.ok()?;
+    let refused = |error: &pingora::BError| tracing::debug!(error = %error.etype().as_str(), "no TLS");
+    let stream = handshake.inspect_err(refused).ok()?;
+    Some((Box::new(Socket::over(stream, phase, Speaks::Http1)), Speaks::Http1))
 }

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -22,9 +22,14 @@ use tokio::time::{Instant, Sleep};
 const ROOM: usize = 2048;
 
 /// Time for the whole head of a request, from its first byte. A caller on a bad line needs a second or two.
-const HEAD: Duration = Duration::from_secs(10);
-/// How a connection begins that speaks HTTP/2 (RFC 9113 §3.4).
-const HTTP2: &[u8] = b"PRI * HTTP/2";
+pub(super) const HEAD: Duration = Duration::from_secs(10);
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Speaks {
+    Http1,
+    Http2,
+}
 
 /// See the module. Only the head of a short answer of a known length is held back, until the next write or
 /// flush: an answer that comes piece by piece leaves piece by piece.
@@ -40,10 +45,22 @@ tokio::task_local! {
     static PHASE: Phase;
 }
 
-/// Whether a connection waits for the head of a request, or has one that is not over yet. Told by whoever judges
-/// requests, in the connection's own task. A count: even while it waits, odd while it has one.
+/// Where a connection stands between the requests that it carries. Told by its socket, and by whoever judges
+/// requests, in the connection's own task.
 #[derive(Clone, Debug, Default)]
-pub struct Phase(Arc<AtomicU32>);
+pub struct Phase(Arc<Place>);
+
+#[derive(Debug, Default)]
+struct Place {
+    /// Even while it waits for the head of a request, odd while it has one that is not over yet.
+    turn: AtomicU32,
+    /// Bytes that were read.
+    read: AtomicU64,
+    /// Bytes of the requests that were begun; [`UNKNOWN`] once one was that does not say how long it is.
+    asked: AtomicU64,
+}
+
+const UNKNOWN: u64 = u64::MAX;
 
 impl Phase {
     /// Runs what serves the connection.
@@ -51,9 +68,23 @@ impl Phase {
         PHASE.scope(self, serving).await
     }
 
-    /// The head of a request is whole.
-    pub fn begin() {
+    /// The head of a request is whole. `bytes`: how long all of it is, if that is known.
+    pub fn begin(bytes: impl FnOnce() -> Option<u64>) {
         Self::turn(0);
+        let _ = PHASE.try_with(|Self(place)| {
+            let asked = place.asked.load(Ordering::Relaxed);
+            let asked = bytes().and_then(|bytes| asked.checked_add(bytes)).unwrap_or(UNKNOWN);
+            place.asked.store(asked, Ordering::Relaxed);
+        });
+    }
+
+    /// Nothing was read that is not of a request that was begun.
+    pub fn is_between(&self) -> bool {
+        self.0.read.load(Ordering::Relaxed) == self.0.asked.load(Ordering::Relaxed)
+    }
+
+    fn heard(&self, bytes: usize) {
+        self.0.read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The request is over; another may follow.
@@ -65,15 +96,16 @@ impl Phase {
     fn turn(parity: u32) {
         // Requests of HTTP/2 have tasks of their own, and limits of their own.
         let _ = PHASE.try_with(|phase| {
-            if phase.0.load(Ordering::Relaxed) % 2 == parity {
-                phase.0.fetch_add(1, Ordering::Relaxed);
+            let turn = &phase.0.turn;
+            if turn.load(Ordering::Relaxed) % 2 == parity {
+                turn.fetch_add(1, Ordering::Relaxed);
             }
         });
     }
 
     /// Which wait for a head it is; `None` while there is a request.
     fn wait(&self) -> Option<u32> {
-        Some(self.0.load(Ordering::Relaxed)).filter(|count| count % 2 == 0)
+        Some(self.0.turn.load(Ordering::Relaxed)).filter(|count| count % 2 == 0)
     }
 }
 
@@ -89,9 +121,9 @@ struct HeadClock {
 }
 
 impl HeadClock {
-    fn heard(&mut self, bytes: &[u8]) {
-        self.is_off |= bytes.starts_with(HTTP2);
-        if !bytes.is_empty() && !self.is_off {
+    fn heard(&mut self, bytes: usize) {
+        self.phase.heard(bytes);
+        if bytes > 0 && !self.is_off {
             self.begin();
         }
     }
@@ -115,9 +147,13 @@ impl HeadClock {
 }
 
 impl<S: AsyncWrite + Unpin> Socket<S> {
-    pub fn over(inner: S, phase: Phase) -> Self {
-        let clock = HeadClock { phase, began: None, rings: None, is_off: false };
+    pub fn over(inner: S, phase: Phase, speaks: Speaks) -> Self {
+        let clock = HeadClock { phase, began: None, rings: None, is_off: speaks == Speaks::Http2 };
         Self { inner, held: Vec::new(), clock }
+    }
+
+    pub fn inner(&self) -> &S {
+        &self.inner
     }
 
     /// Sends what is held, and as much of `bytes` as leaves with it.
@@ -158,7 +194,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         match Pin::new(&mut self.inner).poll_read(cx, into) {
             Poll::Pending => self.clock.poll_too_late(cx),
             read => {
-                self.clock.heard(into.filled().get(before..).unwrap_or_default());
+                self.clock.heard(into.filled().len() - before);
                 read
             }
         }
@@ -213,14 +249,8 @@ impl<S: Ssl> Ssl for Socket<S> {
     }
 }
 
-#[async_trait]
-impl<S: Peek + Send> Peek for Socket<S> {
-    /// Waits for as many bytes: they are the beginning of a head.
-    async fn try_peek(&mut self, into: &mut [u8]) -> io::Result<bool> {
-        self.clock.begin();
-        tokio::time::timeout(HEAD, self.inner.try_peek(into)).await.unwrap_or_else(|late| Err(late.into()))
-    }
-}
+/// What is spoken is known before: see [`Speaks`].
+impl<S> Peek for Socket<S> {}
 
 impl<S: GetTimingDigest> GetTimingDigest for Socket<S> {
     fn get_timing_digest(&self) -> Vec<Option<TimingDigest>> {
@@ -251,17 +281,16 @@ impl<S: GetSocketDigest> GetSocketDigest for Socket<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pingora::protocols::l4::stream::Stream as Tcp;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::net::{TcpListener, TcpStream};
 
     const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-Length: 4\r\n\r\n";
 
-    async fn pair() -> (Socket<Tcp>, TcpStream) {
+    async fn pair() -> (Socket<TcpStream>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (ours, _) = listener.accept().await.unwrap();
-        (Socket::over(Tcp::from(ours), Phase::default()), theirs)
+        (Socket::over(ours, Phase::default(), Speaks::Http1), theirs)
     }
 
     #[tokio::test]
@@ -296,7 +325,7 @@ mod tests {
     fn duplex() -> (Socket<DuplexStream>, DuplexStream, Phase) {
         let (ours, theirs) = tokio::io::duplex(1 << 16);
         let phase = Phase::default();
-        (Socket::over(ours, phase.clone()), theirs, phase)
+        (Socket::over(ours, phase.clone(), Speaks::Http1), theirs, phase)
     }
 
     /// Reads until there is nothing more, and says why.
@@ -338,7 +367,7 @@ mod tests {
         assert!(tokio::time::timeout(HEAD / 2, ours.read(&mut bytes)).await.is_err());
         theirs.write_all(b"\r\n").await.unwrap();
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
-        phase.clone().scope(async { Phase::begin() }).await;
+        phase.clone().scope(async { Phase::begin(|| None) }).await;
         silence(&mut ours).await;
         theirs.write_all(b"body").await.unwrap();
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
@@ -350,14 +379,33 @@ mod tests {
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
         phase
             .scope(async {
-                Phase::begin();
+                Phase::begin(|| None);
                 Phase::end();
             })
             .await;
         silence(&mut ours).await;
-        let (mut ours, mut theirs, _) = duplex();
+        let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+        let mut ours = Socket::over(ours, Phase::default(), Speaks::Http2);
         theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
         silence(&mut ours).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_between_requests_when_all_that_was_read_is_of_one() {
+        let (mut ours, mut theirs, phase) = duplex();
+        assert!(phase.is_between());
+        theirs.write_all(b"0123456789").await.unwrap();
+        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 10);
+        assert!(!phase.is_between());
+        phase.clone().scope(async { Phase::begin(|| Some(10)) }).await;
+        assert!(phase.is_between());
+        theirs.write_all(b"0123").await.unwrap();
+        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 4);
+        phase.clone().scope(async { Phase::begin(|| Some(3)) }).await;
+        assert!(!phase.is_between(), "a byte of the next one is here");
+        phase.clone().scope(async { Phase::begin(|| None) }).await;
+        phase.clone().scope(async { Phase::begin(|| Some(1)) }).await;
+        assert!(!phase.is_between(), "nobody knows");
     }
 }

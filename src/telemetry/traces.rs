@@ -168,7 +168,7 @@ impl Traces {
 
 /// Never 0, which names nothing.
 fn random() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().1
+    uuid::Uuid::new_v4().as_u64_pair().0
 }
 
 #[cfg(test)]
@@ -211,7 +211,10 @@ mod tests {
         span.took(Took { part: Part::Verify, from_us: 1, us: 2 });
         traces.end(&span, ended(1, None));
         let finished = kept.0.lock().pop().unwrap();
-        assert_eq!((finished.parent, finished.own.trace()), (Some(0x00f0_67aa_0ba9_02b7), 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736));
+        assert_eq!(
+            (finished.parent, finished.own.trace()),
+            (Some(0x00f0_67aa_0ba9_02b7), 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736)
+        );
         assert_ne!(finished.own.span(), finished.onward.span());
         assert_eq!(finished.took, [Took { part: Part::Verify, from_us: 1, us: 2 }]);
     }

@@ -33,9 +33,12 @@ struct Stand {
 
 impl Stand {
     fn start(share: &str) -> Self {
-        let shop = Merchant::start(|request| {
-            if request.request_line().contains("hangup") { Reply::Close } else { Reply::sold() }
-        });
+        let shop =
+            Merchant::start(
+                |request| {
+                    if request.request_line().contains("hangup") { Reply::Close } else { Reply::sold() }
+                },
+            );
         let collector = Merchant::start(|_| Reply::json(200, ""));
         let dir = TempDir::new();
         let headers = dir.write("headers", "Authorization: Bearer collector-only\n");
@@ -52,7 +55,7 @@ impl Stand {
     fn buy(&self, target: &str, token: &str, flags: &str) -> Answer {
         let parent = format!("traceparent: 00-{TRACE}-{CALLER}-{flags}");
         let token = format!("Permyx-Execution-Token: {token}");
-        self.gateway.send(&request("POST", target, &["Content-Type: application/json", &parent, &token], MUG))
+        self.gateway.send(&request("POST", target, &[&parent, &token], MUG))
     }
 
     /// Spans of so many requests by name, once they are there.
@@ -169,7 +172,7 @@ fn a_call_of_the_api_is_part_of_the_trace_of_its_caller() {
     plane.clock.advance(1000);
     let (agent, parent) = (plane.agent(), format!("traceparent: 00-{TRACE}-{CALLER}-01"));
     let call = |path: &str, held: &Held, body: &serde_json::Value| {
-        plane.send("POST", path, held, &["Content-Type: application/json", &parent], &body.to_string())
+        plane.send("POST", path, held, &[&parent], &body.to_string())
     };
     let token = call(AUTHORIZE, &agent, &purchase()).json()["executionToken"].clone();
     let mut asked = purchase();
