@@ -126,8 +126,9 @@ impl Running {
             tracing::error!(%error, "spool not closed");
         }
         // After the last record, so that it arrives too.
+        self.carriers.iter().for_each(Carrier::tell);
         for carrier in self.carriers {
-            carrier.stop().await;
+            carrier.ended().await;
         }
         if let Some(log) = self.access {
             let _ = tokio::task::spawn_blocking(move || log.close()).await;
@@ -154,8 +155,12 @@ impl Carrier {
         Self { stop, task: task(stopped) }
     }
 
-    async fn stop(self) {
+    /// Nothing more comes: what is here is the last.
+    fn tell(&self) {
         self.stop.send_replace(true);
+    }
+
+    async fn ended(self) {
         let _ = self.task.await;
     }
 }
