@@ -103,7 +103,8 @@ pub fn open(to: &Destination<'_>, counts: IntCounterVec) -> Result<(Queue, Couri
     Ok((queue, Courier { waiting, exporter, counts, well: true }))
 }
 
-fn header_fields(path: &Path) -> Result<HashMap<String, String>, CollectorError> {
+/// Reads the fields that a collector asks for, one on a line.
+pub fn header_fields(path: &Path) -> Result<HashMap<String, String>, CollectorError> {
     let text = std::fs::read_to_string(path).and_then(|text| {
         let fits = text.len() <= HEADERS_MAX;
         if fits { Ok(text) } else { Err(std::io::Error::other(format!("it has more than {HEADERS_MAX} bytes"))) }
@@ -160,7 +161,7 @@ impl Courier {
     }
 
     async fn deliver(&mut self, batch: &mut Vec<Finished>) {
-        let requests = batch.len() as u64;
+        let mut counted = Counted { requests: batch.len() as u64, result: "failed", counts: self.counts.clone() };
         let spans = batch.drain(..).flat_map(spans).collect();
         let sent = self.exporter.export(spans).await;
         match &sent {
@@ -169,8 +170,22 @@ impl Courier {
             _ => {}
         }
         self.well = sent.is_ok();
-        let result = if self.well { "sent" } else { "failed" };
-        self.counts.with_label_values(&[result]).inc_by(requests);
+        if self.well {
+            counted.result = "sent";
+        }
+    }
+}
+
+/// Counts a delivery when it is over, also where it is cut short.
+struct Counted {
+    requests: u64,
+    result: &'static str,
+    counts: IntCounterVec,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.counts.with_label_values(&[self.result]).inc_by(self.requests);
     }
 }
 

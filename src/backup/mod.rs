@@ -49,8 +49,6 @@ pub enum BackupError {
     NotEmpty(PathBuf),
     #[error("`{}` is a mount point, which cannot be put in place in one step: name a directory below it", .0.display())]
     Mounted(PathBuf),
-    #[error("another process is at work in `{}`; try again when it is done", .0.display())]
-    AtWork(PathBuf),
     #[error("`{0}` changed while it was read; try again")]
     Changed(String),
     #[error("cannot {doing} `{}`", .path.display())]

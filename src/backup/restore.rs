@@ -2,7 +2,7 @@
 //! each other: only what was checked has a way to its place.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
@@ -50,25 +50,26 @@ impl Unpacked {
         if made.seconds() > now.seconds() {
             return Err(BackupError::Clock { now, made });
         }
-        Self::unpack(opened, archive, Scratch::beside(&place(data)?, "restore")?, tell)
+        Self::unpack(opened, archive, Scratch::beside(&place(data)?, "restore")?, true, tell)
     }
 
-    /// Unpacks to look at it alone, in a new directory at `scratch`.
-    pub fn to_check(archive: &Path, scratch: PathBuf, tell: Tell<'_>) -> Result<Self, BackupError> {
+    /// Unpacks to look at it alone, in a new directory in `temporary`. Private keys are compared and not written.
+    pub fn to_check(archive: &Path, temporary: &Path, tell: Tell<'_>) -> Result<Self, BackupError> {
         let opened = open(archive)?;
-        Self::unpack(opened, archive, Scratch::at(scratch)?, tell)
+        Self::unpack(opened, archive, Scratch::beside(&temporary.join("permyx"), "check")?, false, tell)
     }
 
     fn unpack(
         opened: Archive<BufReader<File>>,
         archive: &Path,
         scratch: Scratch,
+        keys: bool,
         tell: Tell<'_>,
     ) -> Result<Self, BackupError> {
         let dir = scratch.file("data");
         make_dir(&dir)?;
         let all = opened.manifest().bytes() / MIB;
-        let manifest = opened.unpack(&mut Disk { archive, dir: &dir, done: 0, all, tell })?;
+        let manifest = opened.unpack(&mut Disk { archive, dir: &dir, keys, done: 0, all, tell })?;
         Ok(Self { manifest, scratch, dir })
     }
 
@@ -150,26 +151,31 @@ fn place(data: &Path) -> Result<PathBuf, BackupError> {
 struct Disk<'a, 't> {
     archive: &'a Path,
     dir: &'a Path,
+    /// Whether private keys are written.
+    keys: bool,
     done: u64,
     all: u64,
     tell: Tell<'t>,
 }
 
 impl Target for Disk<'_, '_> {
-    type File = File;
+    type File = Box<dyn Write>;
     type Error = BackupError;
 
-    fn open(&mut self, file: &Listed, place: Place) -> Result<File, BackupError> {
+    fn open(&mut self, file: &Listed, place: Place) -> Result<Self::File, BackupError> {
+        if place.private && !self.keys {
+            return Ok(Box::new(io::sink()));
+        }
         let path = self.dir.join(&file.name);
         if let Some(parent) = path.parent().filter(|parent| !parent.exists()) {
             make_dir(parent)?;
         }
         let mode = if place.readers == Readers::Owner { 0o600 } else { 0o644 };
         let new = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path);
-        new.map_err(BackupError::io("make", path))
+        Ok(Box::new(new.map_err(BackupError::io("make", path))?))
     }
 
-    fn close(&mut self, file: &Listed, _whole: File) -> Result<(), BackupError> {
+    fn close(&mut self, file: &Listed, _whole: Self::File) -> Result<(), BackupError> {
         self.done += file.size;
         (self.tell)(self.done / MIB, self.all, "MiB are unpacked");
         Ok(())

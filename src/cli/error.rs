@@ -222,9 +222,7 @@ fn of_a_backup(error: &BackupError) -> Exit {
         // What an archive holds, or a directory: it is damaged, or from a newer program.
         BackupError::Store(StoreError::Newer { .. } | StoreError::Damaged { .. }) => Exit::Finding,
         BackupError::Log(LogError::Damaged(_) | LogError::Checkpoint { .. } | LogError::Missing(_)) => Exit::Finding,
-        BackupError::AtWork(_) | BackupError::Changed(_) | BackupError::Io { .. } | BackupError::File(_) => {
-            Exit::Incomplete
-        }
+        BackupError::Changed(_) | BackupError::Io { .. } | BackupError::File(_) => Exit::Incomplete,
         BackupError::Store(_) | BackupError::Log(_) => Exit::Incomplete,
     }
 }

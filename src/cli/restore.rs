@@ -60,8 +60,7 @@ pub fn run(args: &RestoreArgs, now: Timestamp, out: &mut dyn Write) -> Result<()
     let mut progress = Progress::new();
     let tell = &mut |done, all, what| progress.tell(done, all, what);
     let Some(data) = args.data.as_deref().filter(|_| !args.check) else {
-        let scratch = std::env::temp_dir().join(format!("permyx-check-{}", uuid::Uuid::new_v4().simple()));
-        let checked = Unpacked::to_check(&args.file, scratch, tell)?.check(&kept, tell)?;
+        let checked = Unpacked::to_check(&args.file, &std::env::temp_dir(), tell)?.check(&kept, tell)?;
         drop(progress);
         return good(args, checked.manifest(), checked.logs(), out);
     };

@@ -84,7 +84,9 @@ impl TracesDoc {
             found.push(told.problem(format!("`share` {share} is no share"), "write a number from 0 to 1"));
         }
         let url = self.url?;
-        if !url.starts_with("https://") && !url.starts_with("http://") {
+        let parsed = url.parse::<http::Uri>().ok().filter(|url| matches!(url.scheme_str(), Some("http" | "https")));
+        let host = parsed.as_ref().and_then(|url| url.authority()).map(http::uri::Authority::as_str);
+        if host.is_none_or(|host| host.contains('@')) {
             found.push(url.problem("`url` is no address", "write it like `http://collector:4318/v1/traces`"));
         }
         if cfg!(not(feature = "otlp")) {

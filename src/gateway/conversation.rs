@@ -23,14 +23,16 @@ pub(super) const IDLE: Duration = Duration::from_secs(60);
 pub(super) const REQUESTS_PER_CONNECTION: u32 = 100_000;
 /// How a connection begins that speaks HTTP/2 (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// How often a preface is looked at that did not come whole.
+/// How soon a preface is looked at again that did not come whole: doubled each time, up to the last.
 const AGAIN: Duration = Duration::from_millis(20);
+const AGAIN_MAX: Duration = Duration::from_secs(1);
 
 /// Waits for the first byte of a connection, and says whether it begins as HTTP/2 does. Nothing is taken.
 pub(super) async fn begins_as_http2(socket: &TcpStream) -> io::Result<bool> {
-    timeout(IDLE, socket.readable()).await??;
+    // A socket that is new counts as readable until it was tried.
+    timeout(IDLE, socket.peek(&mut [0])).await??;
     timeout(HEAD, async {
-        let mut first = [0; PREFACE.len()];
+        let (mut first, mut pause) = ([0; PREFACE.len()], AGAIN);
         loop {
             let read = socket.peek(&mut first).await?;
             let begins = first.get(..read).is_some_and(|head| PREFACE.starts_with(head));
@@ -38,7 +40,8 @@ pub(super) async fn begins_as_http2(socket: &TcpStream) -> io::Result<bool> {
                 return Ok(begins && read > 0);
             }
             // What is here would be told of again and again.
-            sleep(AGAIN).await;
+            sleep(pause).await;
+            pause = (2 * pause).min(AGAIN_MAX);
         }
     })
     .await?
@@ -63,6 +66,10 @@ pub(super) async fn converse(
         session = ServerSession::new_http1(stream);
         if let Some(settings) = settings {
             settings.apply_to_session(&mut session);
+        }
+        if session.get_keepalive().is_some() {
+            // Where pingora waits for the next one. By itself it would wait for ever.
+            session.set_keepalive(Some(IDLE.as_secs()));
         }
     }
 }
@@ -98,6 +105,23 @@ mod tests {
         assert!(begun(&[PREFACE, &[0; 9][..]].concat()).await.unwrap());
         for other in [&b"G"[..], b"PROPFIND / HTTP/1.1\r\n", b"PRI * HTTP/1.1\r\n", b"\r\n"] {
             assert!(!begun(other).await.unwrap());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_has_a_minute_and_who_begins_a_preface_less() {
+        for (said, patience) in [(&b""[..], IDLE), (b"PRI * H", HEAD)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let mut theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (ours, _) = listener.accept().await.unwrap();
+            theirs.write_all(said).await.unwrap();
+            // It is there before the clock of this test moves.
+            if !said.is_empty() {
+                ours.readable().await.unwrap();
+            }
+            let began = tokio::time::Instant::now();
+            assert_eq!(begins_as_http2(&ours).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+            assert_eq!(began.elapsed().as_secs(), patience.as_secs());
         }
     }
 

@@ -37,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(2);
 
 impl Gateway {
     pub(super) fn limit(&self, session: &mut Session) {
-        Phase::begin(|| length(session));
+        Phase::begin(|| body_length(session));
         let downstream = session.as_downstream_mut();
         downstream.set_read_timeout(Some(CALLER_SILENCE));
         downstream.set_write_timeout(Some(CALLER_TAKES));
@@ -148,9 +148,8 @@ impl Gateway {
     }
 }
 
-/// How many bytes the head and the body of a request have; none where only its end tells.
-fn length(session: &Session) -> Option<u64> {
-    let HttpSession::H1(connection) = session.as_downstream() else { return None };
+/// How many bytes the body of a request has; none where only its end tells.
+fn body_length(session: &Session) -> Option<u64> {
     let headers = &session.req_header().headers;
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let body = match (lengths.next(), lengths.next()) {
@@ -159,8 +158,7 @@ fn length(session: &Session) -> Option<u64> {
         (Some(_), Some(_)) => return None,
     };
     let streams = headers.contains_key(TRANSFER_ENCODING) || headers.contains_key(UPGRADE);
-    let head = connection.get_headers_raw_bytes().len() as u64;
-    if streams { None } else { head.checked_add(body) }
+    if streams { None } else { Some(body) }
 }
 
 /// The request of an exchange as one run of bytes: the caller's target, fields and body as they
@@ -188,7 +186,7 @@ pub(super) fn outgoing(
             if !std::mem::replace(&mut framed, true) {
                 put(out, [name, b": ", length.as_str().as_bytes(), b"\r\n"]);
             }
-        } else if onward.is_some() && name.eq_ignore_ascii_case(TRACEPARENT.as_bytes()) {
+        } else if ctx.traced.as_ref().is_some_and(|traced| traced.span.replaces(name)) {
             // Ours stands for it.
         } else if !hops.contain(name) {
             put(out, [name, b": ", value.as_bytes(), b"\r\n"]);

@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use memchr::memmem;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -56,6 +57,8 @@ struct Place {
     turn: AtomicU32,
     /// Bytes that were read.
     read: AtomicU64,
+    /// Bytes of the head that was read last, as they came; 0 where nobody knows.
+    head: AtomicU64,
     /// Bytes of the requests that were begun; [`UNKNOWN`] once one was that does not say how long it is.
     asked: AtomicU64,
 }
@@ -68,23 +71,20 @@ impl Phase {
         PHASE.scope(self, serving).await
     }
 
-    /// The head of a request is whole. `bytes`: how long all of it is, if that is known.
-    pub fn begin(bytes: impl FnOnce() -> Option<u64>) {
+    /// The head of a request is whole. `body`: how many bytes follow, if that is known.
+    pub fn begin(body: impl FnOnce() -> Option<u64>) {
         Self::turn(0);
         let _ = PHASE.try_with(|Self(place)| {
-            let asked = place.asked.load(Ordering::Relaxed);
-            let asked = bytes().and_then(|bytes| asked.checked_add(bytes)).unwrap_or(UNKNOWN);
-            place.asked.store(asked, Ordering::Relaxed);
+            let head = Some(place.head.swap(0, Ordering::Relaxed)).filter(|head| *head > 0);
+            let more = head.zip(body()).and_then(|(head, body)| head.checked_add(body));
+            let asked = more.and_then(|more| place.asked.load(Ordering::Relaxed).checked_add(more));
+            place.asked.store(asked.unwrap_or(UNKNOWN), Ordering::Relaxed);
         });
     }
 
-    /// Nothing was read that is not of a request that was begun.
+    /// Nothing was read that is not of a request that was begun: no request counts for more than it has.
     pub fn is_between(&self) -> bool {
         self.0.read.load(Ordering::Relaxed) == self.0.asked.load(Ordering::Relaxed)
-    }
-
-    fn heard(&self, bytes: usize) {
-        self.0.read.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The request is over; another may follow.
@@ -109,10 +109,47 @@ impl Phase {
     }
 }
 
+/// Looks for the end of a head that began between two requests. What comes behind it is not looked at, and begins
+/// none: where requests come together nobody counts.
+#[derive(Debug, Default)]
+struct HeadScan {
+    open: bool,
+    seen: u64,
+    /// The last bytes of what was seen, as far as an end may have begun there.
+    tail: [u8; 3],
+}
+
+impl HeadScan {
+    /// How long the head is, if it ends in these bytes.
+    fn end_in(&mut self, bytes: &[u8]) -> Option<u64> {
+        const END: &[u8] = b"\r\n\r\n";
+        if !self.open {
+            return None;
+        }
+        let mut over = [0; 6];
+        let here = bytes.len().min(3);
+        over.get_mut(..3)?.copy_from_slice(&self.tail);
+        over.get_mut(3..3 + here)?.copy_from_slice(bytes.get(..here)?);
+        let end = match memmem::find(over.get(..3 + here)?, END) {
+            Some(at) => Some(at + END.len() - 3),
+            None => memmem::find(bytes, END).map(|at| at + END.len()),
+        };
+        if let Some(end) = end {
+            self.open = false;
+            return Some(self.seen + end as u64);
+        }
+        self.seen += bytes.len() as u64;
+        let tail = [&self.tail, bytes].concat();
+        self.tail.copy_from_slice(tail.get(tail.len() - 3..)?);
+        None
+    }
+}
+
 /// The time in which the head of a request has to come.
 #[derive(Debug)]
 struct HeadClock {
     phase: Phase,
+    head: HeadScan,
     /// In which wait its first byte came, and when.
     began: Option<(u32, Instant)>,
     rings: Option<Pin<Box<Sleep>>>,
@@ -121,11 +158,18 @@ struct HeadClock {
 }
 
 impl HeadClock {
-    fn heard(&mut self, bytes: usize) {
-        self.phase.heard(bytes);
-        if bytes > 0 && !self.is_off {
-            self.begin();
+    fn heard(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() || self.is_off {
+            return;
         }
+        if self.phase.is_between() {
+            self.head = HeadScan { open: true, ..HeadScan::default() };
+        }
+        if let Some(head) = self.head.end_in(bytes) {
+            self.phase.0.head.store(head, Ordering::Relaxed);
+        }
+        self.phase.0.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.begin();
     }
 
     /// Unless it runs already.
@@ -148,7 +192,8 @@ impl HeadClock {
 
 impl<S: AsyncWrite + Unpin> Socket<S> {
     pub fn over(inner: S, phase: Phase, speaks: Speaks) -> Self {
-        let clock = HeadClock { phase, began: None, rings: None, is_off: speaks == Speaks::Http2 };
+        let is_off = speaks == Speaks::Http2;
+        let clock = HeadClock { phase, head: HeadScan::default(), began: None, rings: None, is_off };
         Self { inner, held: Vec::new(), clock }
     }
 
@@ -194,7 +239,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
         match Pin::new(&mut self.inner).poll_read(cx, into) {
             Poll::Pending => self.clock.poll_too_late(cx),
             read => {
-                self.clock.heard(into.filled().len() - before);
+                self.clock.heard(into.filled().get(before..).unwrap_or_default());
                 read
             }
         }
@@ -395,17 +440,24 @@ mod tests {
     async fn a_connection_is_between_requests_when_all_that_was_read_is_of_one() {
         let (mut ours, mut theirs, phase) = duplex();
         assert!(phase.is_between());
-        theirs.write_all(b"0123456789").await.unwrap();
-        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 10);
-        assert!(!phase.is_between());
-        phase.clone().scope(async { Phase::begin(|| Some(10)) }).await;
-        assert!(phase.is_between());
-        theirs.write_all(b"0123").await.unwrap();
-        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 4);
-        phase.clone().scope(async { Phase::begin(|| Some(3)) }).await;
+        let begin = async |body: Option<u64>| phase.clone().scope(async { Phase::begin(|| body) }).await;
+        for cut in 1..18 {
+            let (head, rest) = b"GET / HTTP/1.1\r\n\r\nbody".split_at(cut);
+            for piece in [head, rest] {
+                theirs.write_all(piece).await.unwrap();
+                ours.read_exact(&mut vec![0; piece.len()]).await.unwrap();
+                assert!(!phase.is_between());
+            }
+            begin(Some(4)).await;
+            assert!(phase.is_between(), "{cut}");
+        }
+        theirs.write_all(b"GET / HTTP/1.1\r\n\r\nG").await.unwrap();
+        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 19);
+        begin(Some(0)).await;
         assert!(!phase.is_between(), "a byte of the next one is here");
-        phase.clone().scope(async { Phase::begin(|| None) }).await;
-        phase.clone().scope(async { Phase::begin(|| Some(1)) }).await;
+        theirs.write_all(b"ET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 17);
+        begin(Some(0)).await;
         assert!(!phase.is_between(), "nobody knows");
     }
 }

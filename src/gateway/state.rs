@@ -174,6 +174,9 @@ impl Context {
     pub(super) fn mark_request(&self, request: &mut RequestHeader) -> pingora::Result<()> {
         if let Some(traced) = &self.traced {
             // How long the merchant has it is not known here: it is called from the request itself.
+            for name in ["traceparent", "tracestate"].iter().filter(|name| traced.span.replaces(name.as_bytes())) {
+                request.remove_header(*name);
+            }
             request.insert_header("traceparent", traced.span.own().to_string())?;
         }
         request.insert_header("Permyx-Trace", self.trace.to_string())?;

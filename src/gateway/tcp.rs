@@ -135,6 +135,8 @@ mod tests {
         AsyncWriteExt::shutdown(&mut theirs).await.unwrap();
         assert!(ours.comes().await);
         let (ours, theirs) = pair().await;
+        // As one that was read to its end before: a new one counts as readable until it was tried.
+        assert!(ours.stream.try_read(&mut [0]).is_err());
         drop(theirs);
         assert!(!ours.comes().await);
     }

@@ -77,6 +77,13 @@ impl Span {
         self.onward
     }
 
+    /// Whether the merchant is told ours instead of this header field. What vendors say of a trace (`tracestate`) goes
+    /// on with that trace alone.
+    #[must_use]
+    pub fn replaces(&self, name: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(b"traceparent") || (self.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))
+    }
+
     pub fn took(&self, took: Took) {
         let mut parts = self.took.lock();
         if parts.len() < PARTS_MAX {
@@ -158,7 +165,8 @@ impl Traces {
 
     fn has_room(&self, now: Timestamp) -> bool {
         let (second, mut refusals) = (now.millis() / 1000, self.refusals.lock());
-        if refusals.0 != second {
+        // Those that began earlier and end now are counted with the newest.
+        if second > refusals.0 {
             *refusals = (second, 0);
         }
         refusals.1 += 1;

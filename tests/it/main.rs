@@ -31,6 +31,9 @@ mod cart;
 mod catalog;
 /// `permyx check`: what stands against a start, before it.
 mod check;
+/// Several requests on one connection.
+#[cfg(feature = "gateway")]
+mod connections;
 /// Who seems to be calling, and what that is known by.
 #[cfg(feature = "gateway")]
 mod detect;

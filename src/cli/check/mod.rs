@@ -97,6 +97,17 @@ async fn look(file: &Path, connect: bool) -> Vec<Finding> {
     let mut found = Vec::new();
     let policies = policies(&config, &mut found);
     let catalog = catalog(&config, &mut found);
+    #[cfg(feature = "otlp")]
+    if let Some(file) = config.traces.as_ref().and_then(|traces| traces.headers.as_deref())
+        && let Err(error) = crate::collector::header_fields(file)
+    {
+        found.push(Finding::error(
+            Group::Config,
+            "[traces]",
+            error.to_string(),
+            "write `Name: value` on each line of it",
+        ));
+    }
     let known = Known { config: &config, policies: policies.as_ref(), catalog: catalog.as_ref() };
     found.extend(known.findings());
     if connect {
