@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::model::trace_parent::TraceParent;
 use crate::net::client::{Client, ClientError, Limits};
-use crate::telemetry::traces::{Finished, Part, Sink};
+use crate::telemetry::traces::{Finished, Part, Sink, fresh};
 
 /// Finished requests that wait to be sent; what comes beyond them is dropped and counted.
 const WAITING_MAX: usize = 2048;
@@ -242,10 +242,6 @@ fn span(name: &'static str, place: TraceParent, parent: u64, from: SystemTime, u
     }
 }
 
-fn fresh() -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().0
-}
-
 fn at(micros_of_unix: i64) -> SystemTime {
     SystemTime::UNIX_EPOCH + micros(micros_of_unix)
 }
@@ -327,5 +323,20 @@ mod tests {
         assert!(header_fields(&dir).unwrap_err().to_string().starts_with("line 2 of"));
         std::fs::remove_file(&dir).unwrap();
         assert!(header_fields(&dir).is_err());
+    }
+
+    #[tokio::test]
+    async fn what_the_queue_does_not_hold_is_dropped_and_counted() {
+        let counts = crate::telemetry::metrics::Metrics::new().unwrap().traces.clone();
+        let to = Destination { url: "http://127.0.0.1:1/v1/traces", headers: None, name: "tests" };
+        let (queue, courier) = open(&to, counts.clone()).unwrap();
+        (0..WAITING_MAX + 3).for_each(|_| queue.take(finished(200)));
+        let count = |result: &str| counts.with_label_values(&[result]).get();
+        assert_eq!(count("dropped"), 3);
+        // Nobody listens there: what waited is told of as not delivered, all of it, when the end has come.
+        let (told, stop) = watch::channel(false);
+        told.send_replace(true);
+        courier.run(stop).await;
+        assert_eq!((count("failed"), count("sent")), (WAITING_MAX as u64, 0));
     }
 }

@@ -36,7 +36,7 @@ pub(super) const BODY_MAX: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(15);
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_PARENT: HeaderName = HeaderName::from_static(TraceParent::FIELD);
 const ACCEPT_VERSION: HeaderName = HeaderName::from_static("accept-version");
 
 /// One place of the API.

@@ -249,4 +249,25 @@ mod tests {
         let messages: Vec<_> = problems.iter().map(|p| p.message.as_str()).collect();
         assert_eq!(messages.len(), 8, "{messages:#?}");
     }
+
+    #[cfg(feature = "otlp")]
+    #[test]
+    fn where_traces_go_is_an_address_and_how_many_a_share() {
+        let told =
+            |lines: &str| Config::parse(&format!("[traces]\n{lines}"), Path::new("/")).map(|config| config.traces);
+        let good = told("url = \"https://collector:4318/v1/traces\"\nshare = 1").unwrap().unwrap();
+        assert!((good.share - 1.0).abs() < f64::EPSILON);
+        assert!(told("share = 0.5").unwrap().is_none(), "nowhere");
+        for bad in [
+            "url = \"collector:4318\"",
+            "url = \"http://\"",
+            "url = \"http://user:word@collector\"",
+            "url = \"http://a b\"",
+            "share = 1.01",
+            "share = -0.1",
+            "share = nan",
+        ] {
+            assert_eq!(told(bad).unwrap_err().len(), 1, "{bad}");
+        }
+    }
 }

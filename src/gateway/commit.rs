@@ -237,9 +237,10 @@ impl Gateway {
                 Some(reading.await.ok_or_else(|| no_session("too_many_reads"))?)
             }
         };
-        let began = self.authority.clock.monotonic();
+        let traced = call.traced.as_ref().filter(|_| preset.source == FactSource::Session);
+        let traced = traced.map(|traced| (traced, self.authority.clock.monotonic()));
         let found = self.facts(&guarded.step, head, document, call.policy.price_basis(), offered.waited).await;
-        if let (FactSource::Session, Some(traced)) = (preset.source, &call.traced) {
+        if let Some((traced, began)) = traced {
             traced.took(Part::Session, began, self.authority.clock.monotonic());
         }
         let facts = match &found {

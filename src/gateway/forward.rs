@@ -15,6 +15,7 @@ use crate::authority::cart::Cart;
 use crate::authority::execute::Ending;
 use crate::ledger::Settlement;
 use crate::model::spell::Spelled;
+use crate::model::trace_parent::TraceParent;
 use crate::protocol::preset::Dialect;
 
 use super::Gateway;
@@ -30,8 +31,6 @@ use super::upstream::Upstream;
 const CALLER_TAKES: Duration = Duration::from_secs(30);
 /// Room for a head as agents send it, token and all.
 const HEAD_ROOM: usize = 2048;
-/// W3C Trace Context.
-const TRACEPARENT: &str = "traceparent";
 /// Time to read the rest of a body that is refused anyway.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -197,7 +196,7 @@ pub(super) fn outgoing(
         put(out, [b"Content-Length: ", length.as_str().as_bytes(), b"\r\n"]);
     }
     if let Some(onward) = &onward {
-        put(out, [TRACEPARENT.as_bytes(), b": ", onward.as_str().as_bytes(), b"\r\n"]);
+        put(out, [TraceParent::FIELD.as_bytes(), b": ", onward.as_str().as_bytes(), b"\r\n"]);
     }
     put(out, [b"Permyx-Trace: ", ctx.trace.spelled().as_str().as_bytes(), b"\r\n"]);
     put(out, [b"Permyx-Decision: ", ctx.decision.label().as_bytes(), b"\r\n"]);

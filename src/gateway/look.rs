@@ -18,7 +18,7 @@ use super::tokens::Tokens;
 use super::{Gateway, canonical, head};
 
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static TRACEPARENT: HeaderName = HeaderName::from_static(TraceParent::FIELD);
 
 /// What the head of a request says, before its body is read.
 pub(super) struct Looked {

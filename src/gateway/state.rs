@@ -14,6 +14,7 @@ use crate::authority::Call;
 use crate::authority::traced::Traced;
 use crate::clock::{Clock, Monotonic};
 use crate::model::ids::TraceId;
+use crate::model::trace_parent::TraceParent;
 use crate::protocol::media::{Coding, Media};
 use crate::protocol::order::OrderFacts;
 use crate::protocol::outcome::Outcome;
@@ -174,10 +175,10 @@ impl Context {
     pub(super) fn mark_request(&self, request: &mut RequestHeader) -> pingora::Result<()> {
         if let Some(traced) = &self.traced {
             // How long the merchant has it is not known here: it is called from the request itself.
-            for name in ["traceparent", "tracestate"].iter().filter(|name| traced.span.replaces(name.as_bytes())) {
+            for name in [TraceParent::FIELD, "tracestate"].iter().filter(|name| traced.span.replaces(name.as_bytes())) {
                 request.remove_header(*name);
             }
-            request.insert_header("traceparent", traced.span.own().to_string())?;
+            request.insert_header(TraceParent::FIELD, traced.span.own().to_string())?;
         }
         request.insert_header("Permyx-Trace", self.trace.to_string())?;
         request.insert_header("Permyx-Decision", self.decision.label())

@@ -15,6 +15,9 @@ pub struct TraceParent {
 }
 
 impl TraceParent {
+    /// The name of its header field.
+    pub const FIELD: &str = "traceparent";
+
     /// Reads `00-<32 hex>-<16 hex>-<2 hex>` in lower case; ids of nothing but zeros are not valid.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {

@@ -81,7 +81,8 @@ impl Span {
     /// on with that trace alone.
     #[must_use]
     pub fn replaces(&self, name: &[u8]) -> bool {
-        name.eq_ignore_ascii_case(b"traceparent") || (self.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))
+        name.eq_ignore_ascii_case(TraceParent::FIELD.as_bytes())
+            || (self.parent.is_none() && name.eq_ignore_ascii_case(b"tracestate"))
     }
 
     pub fn took(&self, took: Took) {
@@ -146,13 +147,13 @@ impl Traces {
     #[must_use]
     pub fn begin(&self, caller: Option<TraceParent>) -> Span {
         let own = match caller {
-            Some(caller) => caller.child(random()),
+            Some(caller) => caller.child(fresh()),
             None => {
-                let low = random();
-                TraceParent::new(u128::from(random()) << 64 | u128::from(low), random(), low < self.below)
+                let low = fresh();
+                TraceParent::new(u128::from(fresh()) << 64 | u128::from(low), fresh(), low < self.below)
             }
         };
-        Span { own, parent: caller.map(TraceParent::span), onward: own.child(random()), took: Mutex::default() }
+        Span { own, parent: caller.map(TraceParent::span), onward: own.child(fresh()), took: Mutex::default() }
     }
 
     /// A request is over.
@@ -174,8 +175,9 @@ impl Traces {
     }
 }
 
-/// Never 0, which names nothing.
-fn random() -> u64 {
+/// A new number of a span. Never 0, which names nothing.
+#[must_use]
+pub fn fresh() -> u64 {
     uuid::Uuid::new_v4().as_u64_pair().0
 }
 
@@ -250,5 +252,24 @@ mod tests {
         assert_eq!(kept.0.lock().len(), 180);
         none.end(&none.begin(None), ended(3, None));
         assert_eq!(kept.0.lock().len(), 180);
+    }
+
+    #[test]
+    fn a_request_keeps_so_many_parts_and_no_more() {
+        let kept = Kept::default();
+        let all = Traces::new(1.0, Box::new(kept.clone()));
+        let span = all.begin(None);
+        (0..100).for_each(|n| span.took(Took { part: Part::Ledger, from_us: n, us: 1 }));
+        all.end(&span, ended(1, None));
+        assert_eq!(kept.0.lock()[0].took.len(), PARTS_MAX);
+    }
+
+    #[test]
+    fn what_vendors_say_goes_on_with_the_trace_of_the_caller_alone() {
+        let all = Traces::new(1.0, Box::new(Kept::default()));
+        let (begun, joined) = (all.begin(None), all.begin(caller("01")));
+        assert!(begun.replaces(b"Traceparent") && begun.replaces(b"tracestate"));
+        assert!(joined.replaces(b"traceparent") && !joined.replaces(b"tracestate"));
+        assert!(!begun.replaces(b"trace"));
     }
 }
