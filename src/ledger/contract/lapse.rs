@@ -27,6 +27,8 @@ async fn lapsed<L: Ledger>(ledger: &L) -> Vec<Lapsed> {
 }
 
 async fn what_nobody_settled_lapses_and_is_told_once<L: Ledger + 'static>(bench: &Bench<L>) {
+    // What others left behind is out of the way: to tell of all of it may take longer than a lease.
+    lapsed(&*bench.ledger).await;
     let claim = bench.claim();
     let held = bench.first(&claim).await;
     let told = Lapsed { slot: claim.slot.clone(), trace: claim.trace };
