@@ -45,8 +45,9 @@ const CONNECTIONS: usize = 64;
 const LEAVERS: usize = 50;
 /// A policy is replaced after so many batches.
 const POLICY_EVERY: usize = 5;
-/// Bytes in the spool above which the load waits.
-const SPOOL: f64 = 1e9;
+/// Bytes in the spool above which the load waits: more than the half that is kept of what was delivered, and less than
+/// the whole by what a batch brings.
+const SPOOL: f64 = 3e9;
 /// How long what is asked for at the end may take.
 const PATIENCE: Duration = Duration::from_secs(300);
 
