@@ -46,7 +46,7 @@ bench-peers: ## the gateway beside HAProxy, nginx and Envoy, where they are inst
 faults: ## the fault matrix in its long form, about 12 minutes; rewrites the table of docs/faults.md
 	PERMYX_FAULTS=full $(CARGO) test --locked --release --test faults -- --nocapture
 
-soak: ## ten million requests of every kind: memory, descriptors and evidence afterwards; about 40 minutes and 15 GB of disk
+soak: ## ten million requests of every kind: memory, descriptors and evidence afterwards; about an hour and 30 GB of disk
 	$(CARGO) bench --locked --bench soak -- --requests 10000000
 
 release: ## the program as it is shipped, laid out by a profile of its own loads, and its Debian package: under target/, in about 30 minutes

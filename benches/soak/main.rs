@@ -38,13 +38,13 @@ use load::{Load, Offer};
 use mix::{Batch, Sent};
 use stand::Stand;
 
-/// Requests whose tokens are signed while those before them are sent.
-const BATCH: usize = 100_000;
+/// Requests whose tokens are signed before they are sent: all of them long before the tokens expire.
+const BATCH: usize = 25_000;
 const CONNECTIONS: usize = 64;
 /// Callers that leave in the middle, for each batch.
-const LEAVERS: usize = 50;
+const LEAVERS: usize = 12;
 /// A policy is replaced after so many batches.
-const POLICY_EVERY: usize = 5;
+const POLICY_EVERY: usize = 20;
 /// Bytes in the spool above which the load waits: more than the half that is kept of what was delivered, and less than
 /// the whole by what a batch brings.
 const SPOOL: f64 = 3e9;
@@ -75,16 +75,12 @@ fn main() {
     let stand = Stand::start(load.merchant(), &key);
     let descriptors = [stand.gateway.descriptors(), stand.control.descriptors()];
     let (mut sent, mut samples, began) = (Sent::default(), Vec::new(), Instant::now());
-    let mut next = Batch::signed(&key, batch);
     for number in 0..batches {
-        let now = next;
-        let (at, key) = (stand.address, &key);
-        next = std::thread::scope(|scope| {
-            let signing = scope.spawn(move || Batch::signed(key, batch));
+        let (now, at) = (Batch::signed(&key, batch), stand.address);
+        std::thread::scope(|scope| {
             scope.spawn(move || (0..LEAVERS).for_each(|n| leave(at, n)));
             let report = load.send(at, &now.requests, Offer { connections: CONNECTIONS, rate: None, spins: false });
             now.sent.judge(&report);
-            signing.join().unwrap()
         });
         sent += now.sent;
         if number % POLICY_EVERY == POLICY_EVERY - 1 {
@@ -105,7 +101,7 @@ fn main() {
     println!("descriptors of the gateway and the control plane: {descriptors:?} before, {left:?} after");
     println!("events: {account:?}");
     account.judge(&sent);
-    if args.bench && batches >= 20 {
+    if args.bench && batches >= 60 {
         flat("the gateway", samples.iter().map(|sample| sample.gateway));
         flat("the control plane", samples.iter().map(|sample| sample.control));
     }
