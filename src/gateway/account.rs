@@ -1,7 +1,6 @@
 //! What is counted and logged of a request when it is over. Closed words and numbers alone: nothing that a
 //! caller wrote.
 
-use pingora::proxy::Session;
 use pingora::{Error, ErrorSource};
 
 use crate::telemetry::access::Line;
@@ -9,14 +8,15 @@ use crate::telemetry::metrics::{code_class, method_name};
 use crate::telemetry::traces::Ended;
 
 use super::Gateway;
+use super::downstream::Downstream;
 use super::socket::Phase;
 use super::state::{Context, Decided};
 
 impl Gateway {
-    pub(super) fn account(&self, session: &Session, error: Option<&Error>, ctx: &Context) {
+    pub(super) fn account(&self, session: &Downstream<'_>, error: Option<&Error>, ctx: &Context) {
         Phase::end();
         let metrics = &self.authority.metrics;
-        let status = session.response_written().map_or(0, |head| head.status.as_u16());
+        let status = session.answered().unwrap_or(0);
         let labels = ["gateway", &*ctx.route, code_class(status), ctx.decision.label()];
         metrics.http_requests.with_label_values(&labels).inc();
         let now = self.authority.clock.monotonic();

@@ -10,13 +10,14 @@ use bytes::Bytes;
 use http::HeaderValue;
 use http::header::CONNECTION;
 use pingora::http::ResponseHeader;
-use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Monotonic};
 
+use super::downstream::Downstream;
 use super::head::is_ours;
+use super::reply::{Framing, Told, put};
 use super::state::Context;
 use super::wire::AnswerHead;
 
@@ -36,15 +37,15 @@ const HOP_BY_HOP: [&str; 8] = [
 const FRAMES: [&str; 4] = ["connection", "content-length", "transfer-encoding", "upgrade"];
 
 /// The caller's end.
-pub struct Caller<'s> {
-    session: &'s mut Session,
+pub struct Caller<'s, 'd> {
+    session: &'s mut Downstream<'d>,
     ctx: &'s Context,
     /// Why nothing more reaches it.
     lost: Option<Box<Error>>,
 }
 
-impl<'s> Caller<'s> {
-    pub(super) fn of(session: &'s mut Session, ctx: &'s Context) -> Self {
+impl<'s, 'd> Caller<'s, 'd> {
+    pub(super) fn of(session: &'s mut Downstream<'d>, ctx: &'s Context) -> Self {
         Self { session, ctx, lost: None }
     }
 
@@ -64,12 +65,8 @@ impl<'s> Caller<'s> {
     }
 
     pub(super) async fn tell_head(&mut self, head: &AnswerHead, deadline: Instant) {
-        let head = match response_head(head, self.ctx, self.session.req_header().version) {
-            Ok(head) => head,
-            Err(error) => return self.lost = Some(error),
-        };
-        let Self { session, lost, .. } = self;
-        tell(lost, deadline, session.write_response_header(Box::new(head), false)).await;
+        let Self { session, ctx, lost } = self;
+        tell(lost, deadline, pass_on(session, head, ctx)).await;
     }
 
     /// A piece of the body, and whether it is the last one.
@@ -80,10 +77,7 @@ impl<'s> Caller<'s> {
 
     /// Resolves when it leaves, and not before.
     pub(super) async fn leaves(&mut self) {
-        match self.session.as_downstream_mut().read_body_or_idle(true).await {
-            Err(error) => self.lost = Some(error.into_down()),
-            Ok(_) => std::future::pending().await,
-        }
+        self.lost = Some(self.session.leaves().await);
     }
 
     /// Why it is gone, if it is.
@@ -128,16 +122,32 @@ pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
 }
 
 /// The merchant's head for the caller: end-to-end fields as they came, ours set by us.
+async fn pass_on(session: &mut Downstream<'_>, head: &AnswerHead, ctx: &Context) -> pingora::Result<()> {
+    let Downstream::Plain(plain) = session else {
+        let head = response_head(head, ctx, session.req_header().version)?;
+        return session.write_response_header(head).await;
+    };
+    let framing = head.length().map_or(Framing::Chunked, Framing::Length);
+    let told =
+        Told { status: head.status, reason: head.reason.as_deref(), framing, is_dated: head.header("date").is_some() };
+    let spell = |out: &mut Vec<u8>| {
+        for (name, value) in end_to_end(head) {
+            put(out, [name, b": ", value, b"\r\n"]);
+        }
+        if head.is_unbounded() {
+            put(out, [b"Transfer-Encoding: chunked\r\n"]);
+        }
+        put(out, [b"Permyx-Trace: ", ctx.trace.spelled().as_str().as_bytes(), b"\r\n"]);
+        put(out, [b"Permyx-Decision: ", ctx.decision.header().as_bytes(), b"\r\n"]);
+    };
+    plain.write_head(&told, spell).await
+}
+
+/// The same as pingora wants it.
 fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pingora::Result<ResponseHeader> {
     let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
     out.set_reason_phrase(head.reason.as_deref())?;
-    for (name, value) in &head.headers {
-        let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case(b"content-length");
-        let named = |list: &[&str]| list.iter().any(|listed| name.eq_ignore_ascii_case(listed.as_bytes()));
-        let one_hop = named(&HOP_BY_HOP) || (head.nominates(name) && !named(&FRAMES));
-        if framed_by_us || is_ours(name) || one_hop {
-            continue;
-        }
+    for (name, value) in end_to_end(head) {
         let value = HeaderValue::from_maybe_shared(value.clone());
         out.append_header(name.clone(), value.map_err(|_| Error::new(ErrorType::InvalidHTTPHeader))?)?;
     }
@@ -146,6 +156,17 @@ fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pi
     }
     ctx.mark(&mut out)?;
     Ok(out)
+}
+
+/// The fields that go on to the caller: neither those of this hop alone, nor any in our name.
+fn end_to_end(head: &AnswerHead) -> impl Iterator<Item = &(Bytes, Bytes)> {
+    let nominates = head.header("connection").is_some();
+    head.headers.iter().filter(move |(name, _)| {
+        let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case(b"content-length");
+        let named = |list: &[&str]| list.iter().any(|listed| name.eq_ignore_ascii_case(listed.as_bytes()));
+        let one_hop = named(&HOP_BY_HOP) || (nominates && head.nominates(name) && !named(&FRAMES));
+        !framed_by_us && !is_ours(name) && !one_hop
+    })
 }
 
 #[cfg(test)]

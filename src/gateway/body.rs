@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use pingora::proxy::Session;
 
 use crate::model::json::Value;
 use crate::protocol::deny::Refusal;
 
 use super::Gateway;
+use super::downstream::Downstream;
 use super::route::Route;
 use super::state::Context;
 use super::tokens::Tokens;
@@ -30,13 +30,18 @@ pub(super) enum NoBody {
 
 impl Gateway {
     /// Reads the whole body within its bounds.
-    pub(super) async fn body(&self, session: &mut Session, ctx: &Context, enforced: bool) -> Result<Bytes, NoBody> {
+    pub(super) async fn body(
+        &self,
+        session: &mut Downstream<'_>,
+        ctx: &Context,
+        enforced: bool,
+    ) -> Result<Bytes, NoBody> {
         let too_long = || {
             Refusal::malformed(413, "body", format!("a body may have at most {} bytes here", self.settings.body_max))
         };
         let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let empty = session.as_downstream_mut().is_body_empty();
+        let empty = session.is_body_empty();
         match length {
             Some(length) if length > self.settings.body_max => return Err(NoBody::Untouched(too_long())),
             // A chunked body cannot be given back once it was read, so observing leaves it alone.
@@ -44,11 +49,11 @@ impl Gateway {
             _ => {}
         }
         if session.req_header().headers.contains_key(http::header::EXPECT) && !empty {
-            let _ = session.as_downstream_mut().write_continue_response().await;
+            session.write_continue_response().await;
         }
         let reading = async {
             // HTTP/2 has no limit of its own for a piece that does not come.
-            let mut next = async || tokio::time::timeout(PIECE, session.as_downstream_mut().read_request_body()).await;
+            let mut next = async || tokio::time::timeout(PIECE, session.read_request_body()).await;
             // Most bodies come in one piece, which is the body then.
             let mut body = Bytes::new();
             while let Some(piece) = next().await.map_err(|_| too_late())?.map_err(|_| cut_off())? {

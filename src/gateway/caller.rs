@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use http::header::{REFERER, USER_AGENT};
 use http::{HeaderMap, HeaderName};
-use pingora::proxy::Session;
 
 use crate::detect::{Nets, Protocol, Seen};
 use crate::evidence::Caller;
@@ -14,6 +13,7 @@ use crate::model::signal::State;
 use crate::protocol::preset::Dialect;
 
 use super::Gateway;
+use super::downstream::Downstream;
 use super::guard::Guarded;
 use super::route::Kind;
 
@@ -27,14 +27,14 @@ const HOP_MAX: usize = 64;
 
 impl Gateway {
     /// Looks at who calls, if nobody looked before. `token`: how an execution token came.
-    pub(super) fn meet(&self, session: &Session, guarded: &mut Guarded, token: State) {
+    pub(super) fn meet(&self, session: &Downstream<'_>, guarded: &mut Guarded, token: State) {
         if guarded.call.presence.is_some() {
             return;
         }
         let request = session.req_header();
         let headers = &request.headers;
         let first = |name: &HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
-        let peer = session.client_addr().and_then(|peer| peer.as_inet()).map(SocketAddr::ip);
+        let peer = session.peer().map(|peer| peer.ip());
         let seen = Seen {
             token,
             protocol: protocol(guarded),

@@ -5,7 +5,6 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
 
 use crate::authority::cart::{Cart, NoCart};
 use crate::authority::execute::Holder;
@@ -27,6 +26,7 @@ use super::Gateway;
 use super::answer::{Caller, caught};
 use super::body::tokens;
 use super::books::{Books, Ticket};
+use super::downstream::Downstream;
 use super::exchange::{Errand, UnderWay};
 use super::execution::Execution;
 use super::forward::{outgoing, without_hops};
@@ -63,9 +63,9 @@ impl Gateway {
     /// A commit whose body was read: judge, send once.
     pub(super) async fn commit(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        mut guarded: Guarded,
+        mut guarded: Box<Guarded>,
         in_header: Option<Tokens>,
         body: Bytes,
     ) -> pingora::Result<bool> {
@@ -257,9 +257,9 @@ impl Gateway {
 
     pub(super) async fn execute(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        guarded: Guarded,
+        guarded: Box<Guarded>,
         cart: Option<Cart>,
         ticket: Ticket,
         body: Bytes,
@@ -273,9 +273,11 @@ impl Gateway {
         let (turn, amending) = (ctx.turn.take(), ctx.amending.take());
         let exchange = self.exchange.clone();
         let under_way = Some(UnderWay::begin(&exchange));
-        let execution = Execution { exchange, books, out: out?, keeps_answer, turn, amending, under_way };
+        let mut execution = Execution { exchange, books, out: out?, keeps_answer, turn, amending, under_way };
         let mut caller = Caller::of(session, ctx);
         let over = caught(pin!(execution.run(&mut caller))).await;
+        // Whatever became of it, it is recorded and waited for no longer.
+        drop(execution);
         caller.lost()?;
         self.conclude(session, ctx, over, dialect).await
     }

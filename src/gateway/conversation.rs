@@ -1,24 +1,35 @@
 //! The connection of a caller: its requests, one after the other, and the rests between them, in which it takes no more
-//! than its socket. What happens to a request is pingora's.
+//! than its socket. Plain requests are ours, any other is pingora's (docs/adr/019).
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use pingora::apps::HttpServerApp;
 use pingora::protocols::Stream;
 use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v1::server::HttpSession;
 use pingora::proxy::HttpProxy;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Gateway;
+use super::plain::{Plain, READ_SIZE};
+use super::plain_head::{Found, Head, find};
+use super::proxied::Proxied;
 use super::socket::{HEAD, Phase, Socket};
 use super::tcp::Tcp;
 
 /// Longest time that a connection is kept without a request.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
+/// After so long without a request a connection gives back all that it needs to serve one.
+const PAUSE: Duration = Duration::from_millis(20);
+/// What is read first of a connection that cannot be waited for by its socket alone.
+const LITTLE: usize = 64;
 /// Requests on one connection before it is closed.
 pub(super) const REQUESTS_PER_CONNECTION: u32 = 100_000;
 /// How a connection begins that speaks HTTP/2 (RFC 9113 §3.4).
@@ -47,41 +58,140 @@ pub(super) async fn begins_as_http2(socket: &TcpStream) -> io::Result<bool> {
     .await?
 }
 
-/// Serves the requests of HTTP/1 until either side has enough.
-pub(super) async fn converse(
-    app: &Arc<HttpProxy<Gateway>>,
-    stream: Stream,
-    phase: &Phase,
-    stop: &mut watch::Receiver<bool>,
-) {
-    let mut session = ServerSession::new_http1(stream);
-    session.set_keepalive((!*stop.borrow()).then_some(IDLE.as_secs()));
-    session.set_keepalive_reuses_remaining(Some(REQUESTS_PER_CONNECTION));
-    loop {
-        let Some(kept) = app.process_new_http(session, stop).await else { return };
-        let (stream, settings) = kept.consume();
-        if phase.is_between() && !rest(&stream, stop).await {
-            return;
+/// A connection of HTTP/1.
+pub(super) struct Conversation {
+    gateway: Arc<Gateway>,
+    pingora: Arc<HttpProxy<Proxied>>,
+    phase: Phase,
+    peer: SocketAddr,
+    stop: watch::Receiver<bool>,
+    /// How many requests may still come.
+    left: u32,
+}
+
+/// What came next on a connection.
+enum Next {
+    Plain(Box<Head>),
+    Other,
+    /// Nothing, for a while.
+    Pause,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        gateway: Arc<Gateway>,
+        pingora: Arc<HttpProxy<Proxied>>,
+        phase: Phase,
+        peer: SocketAddr,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self { gateway, pingora, phase, peer, stop, left: REQUESTS_PER_CONNECTION }
+    }
+
+    /// Serves its requests until either side has enough.
+    pub(super) async fn hold(mut self, mut stream: Stream) {
+        loop {
+            let mut came = BytesMut::new();
+            if !matches!(timeout(IDLE, rest(&mut stream, &mut came, &mut self.stop)).await, Ok(true)) {
+                return;
+            }
+            match Box::pin(self.serve(stream, came)).await {
+                Some(back) => stream = back,
+                None => return,
+            }
         }
-        session = ServerSession::new_http1(stream);
-        if let Some(settings) = settings {
-            settings.apply_to_session(&mut session);
+    }
+
+    /// Serves one request after the other until there is a pause. The connection, if it is left.
+    async fn serve(&mut self, mut stream: Stream, mut came: BytesMut) -> Option<Stream> {
+        loop {
+            match self.next(&mut stream, &mut came).await? {
+                Next::Plain(head) => {
+                    self.left = self.left.saturating_sub(1);
+                    let keeps = self.left > 0 && !*self.stop.borrow();
+                    let plain = Plain::new(&mut stream, &mut came, head, self.peer, keeps);
+                    if !self.gateway.serve(plain).await {
+                        return None;
+                    }
+                }
+                Next::Other => stream = Box::pin(self.pass(stream, std::mem::take(&mut came))).await?,
+                Next::Pause => return Some(stream),
+            }
         }
-        if session.get_keepalive().is_some() {
-            // Where pingora waits for the next one. By itself it would wait for ever.
-            session.set_keepalive(Some(IDLE.as_secs()));
+    }
+
+    /// Reads until it is known what comes next; `None` where nothing does.
+    async fn next(&mut self, stream: &mut Stream, came: &mut BytesMut) -> Option<Next> {
+        if came.is_empty() {
+            match timeout(PAUSE, rest(stream, came, &mut self.stop)).await {
+                Ok(true) => {}
+                Ok(false) => return None,
+                Err(_) => return Some(Next::Pause),
+            }
+        }
+        let late = Instant::now() + HEAD;
+        loop {
+            match find(came, self.gateway.settings.body_max) {
+                Found::Plain(head) => return Some(Next::Plain(head)),
+                Found::Other => return Some(Next::Other),
+                Found::Begun => {}
+            }
+            came.reserve(READ_SIZE);
+            match timeout_at(late, stream.read_buf(came)).await {
+                Ok(Ok(0)) if came.is_empty() => return None,
+                // Cut off: whoever reads it says so.
+                Ok(Ok(0)) => return Some(Next::Other),
+                Ok(Ok(_)) => {}
+                Ok(Err(_)) | Err(_) => return None,
+            }
+        }
+    }
+
+    /// Leaves a request to pingora, and those behind it for as long as it may have read of them. The connection,
+    /// if it is left and nothing of the next one was read.
+    async fn pass(&mut self, stream: Stream, came: BytesMut) -> Option<Stream> {
+        let mut connection = HttpSession::new(stream);
+        connection.set_pipelining_enabled(true);
+        connection.set_pipelined_prefix(came);
+        let mut session = ServerSession::H1(connection);
+        session.set_keepalive((!*self.stop.borrow()).then_some(IDLE.as_secs()));
+        session.set_keepalive_reuses_remaining(Some(self.left));
+        loop {
+            let (stream, settings) = self.pingora.process_new_http(session, &self.stop).await?.consume();
+            session = ServerSession::new_http1(stream);
+            if let Some(settings) = settings {
+                settings.apply_to_session(&mut session);
+            }
+            if session.get_keepalive().is_some() {
+                // Where pingora waits for the next one. By itself it would wait for ever.
+                session.set_keepalive(Some(IDLE.as_secs()));
+            }
+            self.left = session.get_keepalive_reuses_remaining().unwrap_or(self.left);
+            match session {
+                ServerSession::H1(connection) if self.phase.is_between() => return Some(connection.into_inner()),
+                other => session = other,
+            }
         }
     }
 }
 
 /// Waits for the next request. False where there is none to wait for.
-async fn rest(stream: &Stream, stop: &mut watch::Receiver<bool>) -> bool {
-    // What TLS has read may be of the next request: that waits in pingora.
-    let Some(socket) = stream.as_ref().as_any().downcast_ref::<Socket<Tcp>>() else { return true };
+async fn rest(stream: &mut Stream, came: &mut BytesMut, stop: &mut watch::Receiver<bool>) -> bool {
     tokio::select! {
         biased;
-        came = timeout(IDLE, socket.inner().comes()) => came.unwrap_or(false),
+        comes = comes(stream, came) => comes,
         _ = stop.wait_for(|stop| *stop) => false,
+    }
+}
+
+/// Waits until something comes, and takes none of it, or, where it can only be had decrypted, very little.
+async fn comes(stream: &mut Stream, came: &mut BytesMut) -> bool {
+    match stream.as_ref().as_any().downcast_ref::<Socket<Tcp>>() {
+        Some(socket) => socket.inner().comes().await,
+        None => {
+            *came = BytesMut::with_capacity(LITTLE);
+            stream.read_buf(came).await.is_ok_and(|read| read > 0)
+        }
     }
 }
 
@@ -119,7 +229,7 @@ mod tests {
             if !said.is_empty() {
                 ours.readable().await.unwrap();
             }
-            let began = tokio::time::Instant::now();
+            let began = Instant::now();
             assert_eq!(begins_as_http2(&ours).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
             assert_eq!(began.elapsed().as_secs(), patience.as_secs());
         }

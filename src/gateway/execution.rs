@@ -51,7 +51,7 @@ pub enum Over {
 }
 
 impl Execution {
-    pub async fn run(mut self, caller: &mut Caller<'_>) -> Over {
+    pub async fn run(&mut self, caller: &mut Caller<'_, '_>) -> Over {
         let (authority, route) = (self.books.authority().clone(), self.books.reading().route.clone());
         let exchange = self.exchange.clone();
         let started = authority.clock.monotonic();
@@ -72,7 +72,7 @@ impl Execution {
     }
 
     /// The merchant has said all that it will.
-    fn heard(&self, caller: &Caller<'_>, started: Monotonic) {
+    fn heard(&self, caller: &Caller<'_, '_>, started: Monotonic) {
         let (authority, route) = (self.books.authority(), &self.books.reading().route);
         let seconds = authority.clock.monotonic().seconds_since(started);
         authority.metrics.upstream_duration.with_label_values(&[&*route.name]).observe(seconds);
@@ -80,7 +80,7 @@ impl Execution {
     }
 
     /// No answer: released if nothing was sent, else nobody knows.
-    async fn fail(&self, fault: SendFault, caller: &Caller<'_>) -> Over {
+    async fn fail(&self, fault: SendFault, caller: &Caller<'_, '_>) -> Over {
         let (settlement, cause) = match fault {
             SendFault::NotSent => (Settlement::Released, "not_sent".to_owned()),
             SendFault::Sent(fault) => (Settlement::Indeterminate, fault.to_string()),
@@ -98,7 +98,7 @@ impl Execution {
         &mut self,
         mut incoming: Incoming,
         head: AnswerHead,
-        caller: &mut Caller<'_>,
+        caller: &mut Caller<'_, '_>,
         started: Monotonic,
         (deadline, mut limit): (Instant, Pin<&mut impl Future<Output = AnswerFault>>),
     ) -> Over {
@@ -154,7 +154,7 @@ impl Execution {
     }
 }
 
-async fn tell(caller: &mut Caller<'_>, head: &AnswerHead, pieces: Vec<Bytes>, deadline: Instant) {
+async fn tell(caller: &mut Caller<'_, '_>, head: &AnswerHead, pieces: Vec<Bytes>, deadline: Instant) {
     caller.tell_head(head, deadline).await;
     for piece in pieces {
         caller.tell_body(Some(piece), false, deadline).await;

@@ -1,14 +1,11 @@
-//! What leaves us: limits of a connection, and the bytes of an exchange.
+//! What leaves us for a merchant: requests that are passed on, and the bytes of an exchange.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method};
 use pingora::http::{HeaderNameVariant, RequestHeader};
-use pingora::protocols::http::ServerSession as HttpSession;
-use pingora::proxy::Session;
 use tokio::time::Instant;
 
 use crate::authority::cart::Cart;
@@ -20,41 +17,22 @@ use crate::protocol::preset::Dialect;
 
 use super::Gateway;
 use super::answer::Caller;
-use super::body::{CALLER_SILENCE, NoBody};
+use super::body::NoBody;
+use super::downstream::Downstream;
 use super::exchange::{Errand, Exchange, Outgoing, SendFault};
 use super::execution::{Over, SILENCE};
-use super::socket::Phase;
 use super::state::{Context, SeenOrder};
 use super::upstream::Upstream;
 
-/// Longest wait for a caller to take a byte.
-const CALLER_TAKES: Duration = Duration::from_secs(30);
 /// Room for a head as agents send it, token and all.
 const HEAD_ROOM: usize = 2048;
-/// Time to read the rest of a body that is refused anyway.
-const DRAIN: Duration = Duration::from_secs(2);
 
 impl Gateway {
-    pub(super) fn limit(&self, session: &mut Session) {
-        Phase::begin(|| body_length(session));
-        let downstream = session.as_downstream_mut();
-        downstream.set_read_timeout(Some(CALLER_SILENCE));
-        downstream.set_write_timeout(Some(CALLER_TAKES));
-        downstream.set_total_drain_timeout(Some(DRAIN));
-        // One after the other, each judged by itself (RFC 9112 §9.3.2).
-        if let HttpSession::H1(connection) = downstream {
-            connection.set_pipelining_enabled(true);
-        }
-        if self.settings.draining.is_on() {
-            downstream.set_keepalive(None);
-        }
-    }
-
     /// Passes a request on that nothing was decided about. Where it can be sent whole it is, on a
     /// connection of ours (`true`); streams, upgrades and whatever else is left to pingora (`false`).
     pub(super) async fn forward(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
         upstream: Arc<Upstream>,
     ) -> pingora::Result<bool> {
@@ -78,8 +56,8 @@ impl Gateway {
     }
 
     /// True of a request whose body is short, and of which nothing has to be said before it is here.
-    pub(super) fn is_whole(&self, session: &mut Session) -> bool {
-        let bodiless = session.as_downstream_mut().is_body_empty();
+    pub(super) fn is_whole(&self, session: &mut Downstream<'_>) -> bool {
+        let bodiless = session.is_body_empty();
         let request = session.req_header();
         let headers = &request.headers;
         let short = |length: &HeaderValue| {
@@ -90,7 +68,7 @@ impl Gateway {
     }
 
     /// Each piece goes on as it comes. A caller that leaves ends it, at whatever moment.
-    async fn carry(&self, upstream: &Upstream, out: &Outgoing, caller: &mut Caller<'_>) -> Over {
+    async fn carry(&self, upstream: &Upstream, out: &Outgoing, caller: &mut Caller<'_, '_>) -> Over {
         let sent = tokio::select! {
             biased;
             sent = self.exchange.send(upstream, out, SILENCE) => sent,
@@ -145,19 +123,6 @@ impl Gateway {
         };
         self.authority.observe_order(&watch.call, &ending);
     }
-}
-
-/// How many bytes the body of a request has; none where only its end tells.
-fn body_length(session: &Session) -> Option<u64> {
-    let headers = &session.req_header().headers;
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
-    let body = match (lengths.next(), lengths.next()) {
-        (None, _) => 0,
-        (Some(only), None) => only.to_str().ok()?.parse().ok()?,
-        (Some(_), Some(_)) => return None,
-    };
-    let streams = headers.contains_key(TRANSFER_ENCODING) || headers.contains_key(UPGRADE);
-    if streams { None } else { Some(body) }
 }
 
 /// The request of an exchange as one run of bytes: the caller's target, fields and body as they

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
 
 use crate::authority::cart::Cart;
 use crate::authority::observe::Observed;
@@ -24,6 +23,7 @@ use super::Gateway;
 use super::body::NoBody;
 use super::books::{Commit, Reading, Ticket};
 use super::downgrade::{as_http1, stay_http1};
+use super::downstream::Downstream;
 use super::head;
 use super::look::Retrying;
 use super::route::{Kind, Route, Step};
@@ -59,19 +59,19 @@ impl Guarded {
 
 impl Gateway {
     /// Answers the request (`true`) or lets pingora forward it (`false`).
-    pub(super) async fn admit(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
+    pub(super) async fn admit(&self, session: &mut Downstream<'_>, ctx: &mut Context) -> pingora::Result<bool> {
         // One snapshot of the policies for the whole request.
         let policies = self.authority.policies.snapshot();
-        if let Err(refusal) = as_http1(head_of(session)) {
+        if let Err(refusal) = as_http1(session.req_header_mut()) {
             return self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
         }
-        stay_http1(head_of(session));
-        let bodiless = session.as_downstream_mut().is_body_empty();
+        stay_http1(session.req_header_mut());
+        let bodiless = session.is_body_empty();
         let looked = match self.look(session, bodiless, &policies) {
             Ok(looked) => looked,
             Err(refusal) => return self.refuse(session, ctx, &refusal, Dialect::Permyx).await,
         };
-        head_of(session).retain_theirs();
+        session.req_header_mut().retain_theirs();
         ctx.traced = self.authority.begin_trace(looked.trace_parent, ctx.started);
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
@@ -82,11 +82,11 @@ impl Gateway {
             Ok(retry) => (retry, None),
             Err(refusal) => (Retrying::default(), Some(refusal)),
         };
-        let guarded = Guarded { step, call, retry, unclear, key: None, oddity: looked.oddity };
+        let guarded = Box::new(Guarded { step, call, retry, unclear, key: None, oddity: looked.oddity });
         match looked.tokens {
             Ok(tokens) => self.guard(session, ctx, guarded, tokens).await,
             Err(refusal) if guarded.enforced() => self.refuse(session, ctx, &refusal, guarded.dialect()).await,
-            Err(refusal) => self.observed_malformed(session, ctx, guarded, &refusal).await,
+            Err(refusal) => Box::pin(self.observed_malformed(session, ctx, guarded, &refusal)).await,
         }
     }
 
@@ -109,7 +109,7 @@ impl Gateway {
         }
     }
 
-    async fn unguarded(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
+    async fn unguarded(&self, session: &mut Downstream<'_>, ctx: &mut Context) -> pingora::Result<bool> {
         if let Some(upstream) = self.routes.fallback.clone() {
             return self.forward(session, ctx, upstream).await;
         }
@@ -122,20 +122,20 @@ impl Gateway {
 
     async fn guard(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        guarded: Guarded,
+        guarded: Box<Guarded>,
         tokens: Option<Tokens>,
     ) -> pingora::Result<bool> {
         let counts = !session.req_header().method.is_safe() || guarded.requires_token();
         match (guarded.step.kind, tokens) {
-            (Kind::ByBody, tokens) => self.by_body(session, ctx, guarded, tokens).await,
+            (Kind::ByBody, tokens) => Box::pin(self.by_body(session, ctx, guarded, tokens)).await,
             (Kind::Phase(Phase::Complete), None) if guarded.step.route.preset.token_pointers.is_empty() => {
                 self.tokenless(session, ctx, guarded, None).await
             }
             (Kind::Phase(Phase::Complete), token) => {
                 match self.take_body(session, ctx, guarded, token.is_some()).await? {
-                    Taken::Body(guarded, body) => self.commit(session, ctx, *guarded, token, body).await,
+                    Taken::Body(guarded, body) => self.commit(session, ctx, guarded, token, body).await,
                     Taken::Answered(answered) => Ok(answered),
                 }
             }
@@ -145,7 +145,7 @@ impl Gateway {
                 self.pass(session, ctx, &guarded).await
             }
             (Kind::Unknown, Some(_)) if counts => {
-                self.unrecognised(session, ctx, guarded, "unrecognised_request", None).await
+                Box::pin(self.unrecognised(session, ctx, guarded, "unrecognised_request", None)).await
             }
             (Kind::Unknown, None) if counts => self.tokenless(session, ctx, guarded, None).await,
             (Kind::Unknown | Kind::Harmless, _) => self.pass(session, ctx, &guarded).await,
@@ -166,9 +166,9 @@ impl Gateway {
     /// unknown, so it may not pass as a commit nor around one.
     pub(super) async fn unrecognised(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        mut guarded: Guarded,
+        mut guarded: Box<Guarded>,
         cause: &'static str,
         body: Option<Bytes>,
     ) -> pingora::Result<bool> {
@@ -180,9 +180,9 @@ impl Gateway {
     /// In observe mode a malformed token header is recorded and passes.
     async fn observed_malformed(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        mut guarded: Guarded,
+        mut guarded: Box<Guarded>,
         refusal: &Refusal,
     ) -> pingora::Result<bool> {
         self.meet(session, &mut guarded, State::Malformed);
@@ -193,9 +193,9 @@ impl Gateway {
     /// `body` when it was read already.
     async fn deny_or_observe(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        guarded: Guarded,
+        guarded: Box<Guarded>,
         refused: Refused,
         body: Option<Bytes>,
     ) -> pingora::Result<bool> {
@@ -211,9 +211,9 @@ impl Gateway {
     /// `body` when it was read already.
     pub(super) async fn onward(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        guarded: Guarded,
+        guarded: Box<Guarded>,
         decided: Decided,
         body: Option<Bytes>,
     ) -> pingora::Result<bool> {
@@ -235,9 +235,9 @@ impl Gateway {
     /// `body` when it was read already.
     pub(super) async fn tokenless(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        mut guarded: Guarded,
+        mut guarded: Box<Guarded>,
         body: Option<Bytes>,
     ) -> pingora::Result<bool> {
         self.meet(session, &mut guarded, State::Absent);
@@ -261,12 +261,12 @@ impl Gateway {
     }
 
     /// Nothing is decided about it, and nothing is bought by it.
-    async fn pass(&self, session: &mut Session, ctx: &mut Context, guarded: &Guarded) -> pingora::Result<bool> {
+    async fn pass(&self, session: &mut Downstream<'_>, ctx: &mut Context, guarded: &Guarded) -> pingora::Result<bool> {
         self.forward(session, ctx, guarded.step.route.upstream.clone()).await
     }
 
     /// Leaves a commit to pingora, and looks for the order in its answer as it passes.
-    fn pass_watched(&self, ctx: &mut Context, guarded: Guarded) -> bool {
+    fn pass_watched(&self, ctx: &mut Context, guarded: Box<Guarded>) -> bool {
         ctx.forward = Some(guarded.step.route.upstream.clone());
         let reading = guarded.reading();
         if reading.commit.is_some() {
@@ -301,8 +301,4 @@ impl RetainTheirs for RequestHeader {
             self.remove_header(name);
         }
     }
-}
-
-fn head_of(session: &mut Session) -> &mut RequestHeader {
-    session.req_header_mut()
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use http::HeaderName;
 use pingora::http::RequestHeader;
-use pingora::proxy::Session;
 
 use crate::authority::policies::Policies;
 use crate::authority::retry::IdempotencyKey;
@@ -13,6 +12,7 @@ use crate::model::ids::TraceId;
 use crate::model::trace_parent::TraceParent;
 use crate::protocol::deny::Refusal;
 
+use super::downstream::Downstream;
 use super::route::{Body, Route, Step};
 use super::tokens::Tokens;
 use super::{Gateway, canonical, head};
@@ -49,7 +49,12 @@ impl Retrying {
 
 impl Gateway {
     /// Reads the head. Ambiguity is refused where something is enforced on this host.
-    pub(super) fn look(&self, session: &Session, bodiless: bool, policies: &Policies) -> Result<Looked, Refusal> {
+    pub(super) fn look(
+        &self,
+        session: &Downstream<'_>,
+        bodiless: bool,
+        policies: &Policies,
+    ) -> Result<Looked, Refusal> {
         let request = session.req_header();
         let headers = &request.headers;
         head::well_formed(headers, request.version == http::Version::HTTP_11)?;
@@ -57,7 +62,7 @@ impl Gateway {
         if host.is_empty() && self.routes.by_host() {
             return Err(Refusal::malformed(400, "Host", "say which host this is for"));
         }
-        let raw = session.to_h1_raw();
+        let raw = session.raw();
         let target = canonical::target(request_target(&raw));
         let guards = self.routes.on_host(&host);
         let enforced = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;

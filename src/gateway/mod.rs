@@ -1,6 +1,7 @@
 //! Floor 6: the gateway. Bytes become our types here, and here alone; no word of policy.
 //!
-//! Commits go through [`exchange`]; everything else takes pingora's own way through.
+//! Plain requests come and go on connections of ours ([`plain`], [`exchange`]); everything else takes pingora's own way
+//! through ([`proxied`]).
 
 mod account;
 mod answer;
@@ -11,6 +12,7 @@ pub mod canonical;
 mod commit;
 mod conversation;
 mod downgrade;
+mod downstream;
 pub mod exchange;
 mod execution;
 mod facts;
@@ -18,7 +20,11 @@ mod forward;
 mod guard;
 pub mod head;
 mod look;
+mod plain;
+mod plain_head;
 mod pool;
+mod proxied;
+mod reply;
 mod respond;
 pub mod route;
 pub mod routes;
@@ -34,13 +40,6 @@ pub mod wire;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use pingora::Error;
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::modules::http::HttpModules;
-use pingora::proxy::{FailToProxy, ProxyHttp, Session};
-use pingora::upstreams::peer::HttpPeer;
 use prometheus::IntGauge;
 
 use crate::authority::Authority;
@@ -117,70 +116,12 @@ impl Gateway {
         self.exchange.clone()
     }
 
-    #[must_use]
-    pub fn routes(&self) -> &Routes {
-        &self.routes
-    }
-}
-
-#[async_trait]
-impl ProxyHttp for Gateway {
-    type CTX = Context;
-
-    fn new_ctx(&self) -> Context {
+    fn context(&self) -> Context {
         Context::new(self.authority.clock.monotonic(), &self.in_flight)
     }
 
-    /// No compression on the way: bodies are passed as they are.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
-
-    async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
-        self.limit(session);
-        self.admit(session, ctx).await
-    }
-
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Context) -> pingora::Result<Box<HttpPeer>> {
-        ctx.peer()
-    }
-
-    async fn upstream_request_filter(
-        &self,
-        _session: &mut Session,
-        request: &mut RequestHeader,
-        ctx: &mut Context,
-    ) -> pingora::Result<()> {
-        ctx.mark_request(request)
-    }
-
-    async fn response_filter(
-        &self,
-        _session: &mut Session,
-        response: &mut ResponseHeader,
-        ctx: &mut Context,
-    ) -> pingora::Result<()> {
-        ctx.see_response(response);
-        answer::remove_hop_by_hop(response);
-        ctx.mark_response(response)
-    }
-
-    fn response_body_filter(
-        &self,
-        _session: &mut Session,
-        body: &mut Option<Bytes>,
-        end: bool,
-        ctx: &mut Context,
-    ) -> pingora::Result<Option<Duration>> {
-        if let Some(order) = ctx.see_body(body.as_ref(), end) {
-            self.record_order(ctx, &order);
-        }
-        Ok(None)
-    }
-
-    async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        self.failed(session, error, ctx).await
-    }
-
-    async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        self.account(session, error, ctx);
+    #[must_use]
+    pub fn routes(&self) -> &Routes {
+        &self.routes
     }
 }

@@ -3,7 +3,6 @@
 use bytes::Bytes;
 use http::header::EXPECT;
 use pingora::http::ResponseHeader;
-use pingora::proxy::{FailToProxy, Session};
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::ledger::Answer;
@@ -13,6 +12,7 @@ use crate::protocol::deny::{Code, Refusal};
 use crate::protocol::preset::Dialect;
 
 use super::Gateway;
+use super::downstream::Downstream;
 use super::execution::Over;
 use super::state::{Context, Decided};
 
@@ -22,7 +22,7 @@ impl Gateway {
     /// to send a body is not, and gets the refusal at once.
     pub(super) async fn refuse(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
         refusal: &Refusal,
         dialect: Dialect,
@@ -32,14 +32,12 @@ impl Gateway {
             self.authority.metrics.faults.with_label_values(&["gateway", fault.as_str()]).inc();
         }
         let body = refusal.body(dialect, ctx.trace);
-        let uninvited =
-            session.req_header().headers.contains_key(EXPECT) && !session.as_downstream_mut().is_body_done();
+        let uninvited = session.req_header().headers.contains_key(EXPECT) && !session.is_body_done();
         let leave = refusal.status == 413 || uninvited;
-        let drained = ctx.waited.during(&self.authority.clock, async {
-            leave || session.as_downstream_mut().drain_request_body().await.is_err()
-        });
+        let drained =
+            ctx.waited.during(&self.authority.clock, async { leave || session.drain_request_body().await.is_err() });
         if drained.await {
-            session.as_downstream_mut().set_keepalive(None);
+            session.close_after();
         }
         let mut head = ResponseHeader::build(refusal.status, Some(8))?;
         head.insert_header("Content-Type", dialect.media_type())?;
@@ -49,7 +47,7 @@ impl Gateway {
             head.insert_header("Retry-After", seconds.to_string())?;
         }
         ctx.mark(&mut head)?;
-        session.write_response_header(Box::new(head), false).await?;
+        session.write_response_header(head).await?;
         session.write_response_body(Some(Bytes::from(body)), true).await?;
         Ok(true)
     }
@@ -57,7 +55,7 @@ impl Gateway {
     /// Gives the answer of an earlier call again, to whoever lost it.
     pub(super) async fn answer_again(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
         first: TraceId,
         answer: Answer,
@@ -71,7 +69,7 @@ impl Gateway {
         head.insert_header("Idempotent-Replayed", "true")?;
         ctx.mark_response(&mut head)?;
         head.insert_header("Permyx-First-Trace", first.to_string())?;
-        session.write_response_header(Box::new(head), false).await?;
+        session.write_response_header(head).await?;
         session.write_response_body(Some(answer.body), true).await?;
         Ok(true)
     }
@@ -79,7 +77,7 @@ impl Gateway {
     /// What is left to do once an exchange is over; `None` where it was lost in a fault of ours.
     pub(super) async fn conclude(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
         over: Option<Over>,
         dialect: Dialect,
@@ -87,18 +85,16 @@ impl Gateway {
         let lost = || Box::new(Refusal { status: 502, ..Refusal::fault(Fault::OutcomeUnknown) });
         match over.unwrap_or_else(|| Over::Failed(lost())) {
             Over::Told => Ok(true),
-            Over::Failed(refusal) if session.response_written().is_none() => {
-                self.refuse(session, ctx, &refusal, dialect).await
-            }
+            Over::Failed(refusal) if session.answered().is_none() => self.refuse(session, ctx, &refusal, dialect).await,
             Over::Cut | Over::Failed(_) => {
                 Err(Error::explain(ErrorType::ConnectionClosed, "the merchant's answer broke off"))
             }
         }
     }
 
-    /// A forwarded request that got no answer. Nothing was burned for it.
-    pub(super) async fn failed(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        let answered = session.response_written().is_some();
+    /// A forwarded request that got no answer. Nothing was burned for it. What the caller was told, if it was.
+    pub(super) async fn failed(&self, session: &mut Downstream<'_>, error: &Error, ctx: &mut Context) -> Option<u16> {
+        let answered = session.answered().is_some();
         let refusal = match error.esource() {
             _ if answered => None,
             ErrorSource::Upstream => Some(upstream_failure(error)),
@@ -110,9 +106,9 @@ impl Gateway {
             ErrorSource::Downstream => tracing::debug!(trace = %ctx.trace, route = %ctx.route, kind, "the caller left"),
             _ => tracing::warn!(trace = %ctx.trace, route = %ctx.route, kind, "request not answered by the merchant"),
         }
-        let Some(refusal) = refusal else { return FailToProxy { error_code: 0, can_reuse_downstream: false } };
+        let refusal = refusal?;
         let _ = self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
-        FailToProxy { error_code: refusal.status, can_reuse_downstream: false }
+        Some(refusal.status)
     }
 }
 

@@ -1,5 +1,4 @@
-//! The accept loop. Sockets are ours, so that a port of 0 is known and connections are counted;
-//! what happens on a connection is pingora's.
+//! The accept loop. Sockets are ours, so that a port of 0 is known and connections are counted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +16,8 @@ use tokio::sync::{Semaphore, watch};
 use crate::telemetry::metrics::Counted;
 
 use super::Gateway;
-use super::conversation::{IDLE, REQUESTS_PER_CONNECTION, begins_as_http2, converse};
+use super::conversation::{Conversation, IDLE, REQUESTS_PER_CONNECTION, begins_as_http2};
+use super::proxied::Proxied;
 use super::socket::{Phase, Socket, Speaks};
 use super::tcp::{Tcp, digest};
 use super::upstream::Upstream;
@@ -53,7 +53,8 @@ pub async fn serve(
     let exchange = gateway.exchange();
     let open = gateway.authority.metrics.connections.with_label_values(&["gateway"]);
     let sweeping = tokio::spawn(sweep(gateway.routes().upstreams()));
-    let app = application(gateway);
+    let gateway = Arc::new(gateway);
+    let pingora = application(gateway.clone());
     let acceptor = Acceptor::new(transport);
     let free = Arc::new(Semaphore::new(connections_max));
     loop {
@@ -62,7 +63,7 @@ pub async fn serve(
             _ = stop.wait_for(|stop| *stop) => break,
         };
         let Some((socket, peer, permit)) = accepted else { continue };
-        let (app, acceptor, mut stop) = (app.clone(), acceptor.clone(), stop.clone());
+        let (gateway, pingora, acceptor, mut stop) = (gateway.clone(), pingora.clone(), acceptor.clone(), stop.clone());
         let counted = Counted::one(&open);
         tokio::spawn(async move {
             let _held = (permit, counted);
@@ -77,16 +78,17 @@ pub async fn serve(
             };
             match opened {
                 Some((stream, Speaks::Http1)) => {
-                    phase.clone().scope(converse(&app, stream, &phase, &mut stop)).await;
+                    let conversation = Conversation::new(gateway, pingora, phase.clone(), peer, stop);
+                    phase.scope(conversation.hold(stream)).await;
                 }
-                Some((stream, Speaks::Http2)) => drop(app.process_new(stream, &stop).await),
+                Some((stream, Speaks::Http2)) => drop(pingora.process_new(stream, &stop).await),
                 None => {}
             }
         });
     }
     drop(listener);
     sweeping.abort();
-    app.cleanup().await;
+    pingora.cleanup().await;
     // Every connection holds a permit: all of them back means that nothing is under way.
     let all = u32::try_from(connections_max).unwrap_or(u32::MAX);
     tokio::select! {
@@ -106,9 +108,9 @@ async fn sweep(upstreams: Vec<Arc<Upstream>>) {
     }
 }
 
-fn application(gateway: Gateway) -> Arc<HttpProxy<Gateway>> {
+fn application(gateway: Arc<Gateway>) -> Arc<HttpProxy<Proxied>> {
     let conf = ServerConf { max_retries: 1, upstream_keepalive_pool_size: 256, ..ServerConf::default() };
-    let mut proxy = HttpProxy::new(gateway, Arc::new(conf));
+    let mut proxy = HttpProxy::new(Proxied(gateway), Arc::new(conf));
     let mut options = HttpServerOptions::default();
     options.keepalive_request_limit = Some(REQUESTS_PER_CONNECTION);
     // Without TLS a caller may begin in HTTP/2 (prior knowledge, RFC 9113 §3.3).

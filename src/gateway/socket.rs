@@ -219,10 +219,10 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
     }
 }
 
-/// True of the head of an answer whose body is short, and told to be.
+/// True of the head of an answer, and nothing behind it, whose body is short, and told to be.
 fn can_wait(bytes: &[u8]) -> bool {
     const NAME: &[u8] = b"content-length:";
-    if bytes.len() > ROOM || !bytes.starts_with(b"HTTP/1.") {
+    if bytes.len() > ROOM || !bytes.starts_with(b"HTTP/1.") || !bytes.ends_with(b"\r\n\r\n") {
         return false;
     }
     let length = bytes.split(|byte| *byte == b'\n').find_map(|line| {

@@ -1,7 +1,6 @@
 //! Requests whose body is read before it is known which step they are (GraphQL), and the reading.
 
 use bytes::Bytes;
-use pingora::proxy::Session;
 
 use crate::decide::Denial;
 use crate::model::reason::ReasonCode;
@@ -13,6 +12,7 @@ use crate::protocol::preset::Phase;
 
 use super::Gateway;
 use super::body::NoBody;
+use super::downstream::Downstream;
 use super::guard::Guarded;
 use super::route::Kind;
 use super::state::{Context, Decided};
@@ -30,19 +30,20 @@ impl Gateway {
     /// is and records that.
     pub(super) async fn take_body(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        mut guarded: Guarded,
+        mut guarded: Box<Guarded>,
         has_token: bool,
     ) -> pingora::Result<Taken> {
         let refusal = match self.body(session, ctx, guarded.enforced()).await {
-            Ok(body) => return Ok(Taken::Body(Box::new(guarded), body)),
+            Ok(body) => return Ok(Taken::Body(guarded, body)),
             Err(NoBody::Untouched(_)) if !guarded.enforced() => {
                 self.meet(session, &mut guarded, if has_token { State::Present } else { State::Absent });
                 let cause = Denial::by(ReasonCode::IntentMismatch, "intent_unknown");
                 let refused = has_token.then(|| cause.found("body_not_read", "a readable body").into());
                 let _ = self.authority.observe(&guarded.call, &guarded.observed(None, refused.as_ref())).await;
-                return self.onward(session, ctx, guarded, Decided::Observed, None).await.map(Taken::Answered);
+                let onward = Box::pin(self.onward(session, ctx, guarded, Decided::Observed, None));
+                return onward.await.map(Taken::Answered);
             }
             Err(NoBody::Untouched(refusal) | NoBody::Broken(refusal)) => refusal,
         };
@@ -52,13 +53,13 @@ impl Gateway {
     /// Finds out from its body which step a request is, and takes it.
     pub(super) async fn by_body(
         &self,
-        session: &mut Session,
+        session: &mut Downstream<'_>,
         ctx: &mut Context,
-        guarded: Guarded,
+        guarded: Box<Guarded>,
         tokens: Option<Tokens>,
     ) -> pingora::Result<bool> {
         let (mut guarded, body) = match self.take_body(session, ctx, guarded, tokens.is_some()).await? {
-            Taken::Body(guarded, body) => (*guarded, body),
+            Taken::Body(guarded, body) => (guarded, body),
             Taken::Answered(answered) => return Ok(answered),
         };
         let (preset, query) = (&guarded.step.route.preset, session.req_header().uri.query());

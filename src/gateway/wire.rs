@@ -89,10 +89,20 @@ impl AnswerHead {
         (100..200).contains(&self.status)
     }
 
+    /// How long the body is, if the head tells.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        match self.framing {
+            Framing::Length(length) => Some(length),
+            Framing::Done => Some(0),
+            Framing::Chunked(_) | Framing::UntilClose => None,
+        }
+    }
+
     /// True when the length of the body is not told in the head.
     #[must_use]
     pub fn is_unbounded(&self) -> bool {
-        matches!(self.framing, Framing::Chunked(_) | Framing::UntilClose)
+        self.length().is_none()
     }
 }
 

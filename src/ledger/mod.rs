@@ -125,7 +125,8 @@ impl Ledger for AnyLedger {
     async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.reserve(claim).await,
-            Self::Redis(ledger) => ledger.reserve(claim).await,
+            // A way over the network is large: every request would be as large.
+            Self::Redis(ledger) => Box::pin(ledger.reserve(claim)).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }
@@ -138,7 +139,7 @@ impl Ledger for AnyLedger {
     ) -> Result<Standing, LedgerError> {
         match self {
             Self::Memory(ledger) => ledger.settle(reservation, how, answer).await,
-            Self::Redis(ledger) => ledger.settle(reservation, how, answer).await,
+            Self::Redis(ledger) => Box::pin(ledger.settle(reservation, how, answer)).await,
             Self::Elsewhere => Err(LedgerError::Elsewhere),
         }
     }

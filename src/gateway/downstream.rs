@@ -1,0 +1,206 @@
+//! The caller's side of one request: on our own lane if it is a plain one, in pingora's hands if it is any other.
+//! What judges requests knows no difference.
+
+use std::future::{Future, pending};
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::ServerSession;
+use pingora::proxy::Session;
+use pingora::{Error, ErrorType};
+
+use super::Gateway;
+use super::body::CALLER_SILENCE;
+use super::plain::{CALLER_TAKES, DRAIN, Plain};
+use super::socket::Phase;
+
+/// See the module.
+pub(super) enum Downstream<'c> {
+    Pingora(&'c mut Session),
+    Plain(Plain<'c>),
+}
+
+impl Gateway {
+    /// The head of a request is here: its limits begin.
+    pub(super) fn begin(&self, session: &mut Downstream<'_>) {
+        Phase::begin(|| body_length(&session.req_header().headers));
+        if let Downstream::Pingora(session) = session {
+            limit(session.as_downstream_mut());
+        }
+        if self.settings.draining.is_on() {
+            session.close_after();
+        }
+    }
+
+    /// Serves a plain request. True if its connection is left for another one.
+    pub(super) async fn serve(&self, plain: Plain<'_>) -> bool {
+        let (mut session, mut ctx) = (Downstream::Plain(plain), self.context());
+        self.begin(&mut session);
+        // A plain request is sent whole: none of them is left to pingora.
+        let unanswered = || Error::explain(ErrorType::InternalError, "nobody answered it");
+        let answered = self.admit(&mut session, &mut ctx).await;
+        let error = answered.and_then(|answered| if answered { Ok(()) } else { Err(unanswered()) }).err();
+        if let Some(error) = &error {
+            session.close_after();
+            self.failed(&mut session, error, &mut ctx).await;
+        }
+        self.account(&session, error.as_deref(), &ctx);
+        // Its turn is over before the next request may want one.
+        drop(ctx);
+        match session {
+            Downstream::Plain(plain) => plain.finish().await,
+            Downstream::Pingora(_) => false,
+        }
+    }
+}
+
+/// What [`Plain`] has of its own.
+fn limit(session: &mut ServerSession) {
+    session.set_read_timeout(Some(CALLER_SILENCE));
+    session.set_write_timeout(Some(CALLER_TAKES));
+    session.set_total_drain_timeout(Some(DRAIN));
+    // One after the other, each judged by itself (RFC 9112 §9.3.2).
+    if let ServerSession::H1(connection) = session {
+        connection.set_pipelining_enabled(true);
+    }
+}
+
+impl Downstream<'_> {
+    pub(super) fn req_header(&self) -> &RequestHeader {
+        match self {
+            Self::Pingora(session) => session.req_header(),
+            Self::Plain(plain) => plain.request(),
+        }
+    }
+
+    pub(super) fn req_header_mut(&mut self) -> &mut RequestHeader {
+        match self {
+            Self::Pingora(session) => session.req_header_mut(),
+            Self::Plain(plain) => plain.request_mut(),
+        }
+    }
+
+    /// The head as it came; of HTTP/2, as HTTP/1.1 says it.
+    pub(super) fn raw(&self) -> Bytes {
+        match self {
+            Self::Pingora(session) => session.to_h1_raw(),
+            Self::Plain(plain) => plain.raw(),
+        }
+    }
+
+    pub(super) fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Pingora(session) => session.client_addr()?.as_inet().copied(),
+            Self::Plain(plain) => Some(plain.peer()),
+        }
+    }
+
+    /// True where no body was announced.
+    pub(super) fn is_body_empty(&mut self) -> bool {
+        match self {
+            Self::Pingora(session) => session.as_downstream_mut().is_body_empty(),
+            Self::Plain(plain) => plain.is_bodiless(),
+        }
+    }
+
+    /// True when the whole body was read.
+    pub(super) fn is_body_done(&mut self) -> bool {
+        match self {
+            Self::Pingora(session) => session.as_downstream_mut().is_body_done(),
+            Self::Plain(plain) => plain.is_read(),
+        }
+    }
+
+    /// The next piece of the body; `None` at its end.
+    pub(super) async fn read_request_body(&mut self) -> pingora::Result<Option<Bytes>> {
+        match self {
+            Self::Pingora(session) => stock(session.as_downstream_mut().read_request_body()).await,
+            Self::Plain(plain) => plain.read().await,
+        }
+    }
+
+    /// Reads what is left of the body, within bounds.
+    pub(super) async fn drain_request_body(&mut self) -> pingora::Result<()> {
+        match self {
+            Self::Pingora(session) => stock(session.as_downstream_mut().drain_request_body()).await,
+            Self::Plain(plain) => plain.drain().await,
+        }
+    }
+
+    /// Invites a caller who waits for it to send the body; a plain request has none of them.
+    pub(super) async fn write_continue_response(&mut self) {
+        if let Self::Pingora(session) = self {
+            let _ = stock(session.as_downstream_mut().write_continue_response()).await;
+        }
+    }
+
+    /// Resolves when the caller leaves, and not before. The body was read.
+    pub(super) async fn leaves(&mut self) -> Box<Error> {
+        let gone = match self {
+            Self::Pingora(session) => stock(session.as_downstream_mut().read_body_or_idle(true)).await.err(),
+            Self::Plain(plain) => Some(plain.leaves().await),
+        };
+        match gone {
+            Some(error) => error.into_down(),
+            None => pending().await,
+        }
+    }
+
+    pub(super) async fn write_response_header(&mut self, head: ResponseHeader) -> pingora::Result<()> {
+        match self {
+            Self::Pingora(session) => stock(session.write_response_header(Box::new(head), false)).await,
+            Self::Plain(plain) => plain.write_own(&head).await,
+        }
+    }
+
+    pub(super) async fn write_response_body(&mut self, piece: Option<Bytes>, is_last: bool) -> pingora::Result<()> {
+        match self {
+            Self::Pingora(session) => stock(session.write_response_body(piece, is_last)).await,
+            Self::Plain(plain) => plain.write_body(piece.as_deref().unwrap_or_default(), is_last).await,
+        }
+    }
+
+    /// The status of the answer, once it was told.
+    pub(super) fn answered(&self) -> Option<u16> {
+        match self {
+            Self::Pingora(session) => session.response_written().map(|head| head.status.as_u16()),
+            Self::Plain(plain) => plain.answered(),
+        }
+    }
+
+    /// Bytes of the answer's body so far.
+    pub(super) fn body_bytes_sent(&self) -> usize {
+        match self {
+            Self::Pingora(session) => session.body_bytes_sent(),
+            Self::Plain(plain) => plain.sent(),
+        }
+    }
+
+    /// No request follows on this connection.
+    pub(super) fn close_after(&mut self) {
+        match self {
+            Self::Pingora(session) => session.as_downstream_mut().set_keepalive(None),
+            Self::Plain(plain) => plain.close_after(),
+        }
+    }
+}
+
+/// pingora's futures are large: they would make those of every plain request as large.
+async fn stock<T>(step: impl Future<Output = pingora::Result<T>>) -> pingora::Result<T> {
+    Box::pin(step).await
+}
+
+/// How many bytes the body of a request has; none where only its end tells.
+fn body_length(headers: &HeaderMap) -> Option<u64> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let body = match (lengths.next(), lengths.next()) {
+        (None, _) => 0,
+        (Some(only), None) => only.to_str().ok()?.parse().ok()?,
+        (Some(_), Some(_)) => return None,
+    };
+    let streams = headers.contains_key(TRANSFER_ENCODING) || headers.contains_key(UPGRADE);
+    if streams { None } else { Some(body) }
+}
