@@ -3,7 +3,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use bytes::Bytes;
@@ -17,6 +17,7 @@ use crate::clock::{Clock, Monotonic};
 
 use super::downstream::Downstream;
 use super::head::is_ours;
+use super::patience::until;
 use super::reply::{Framing, Told, put};
 use super::state::Context;
 use super::wire::AnswerHead;
@@ -66,13 +67,13 @@ impl<'s, 'd> Caller<'s, 'd> {
 
     pub(super) async fn tell_head(&mut self, head: &AnswerHead, deadline: Instant) {
         let Self { session, ctx, lost } = self;
-        tell(lost, deadline, pass_on(session, head, ctx)).await;
+        tell(lost, deadline, pin!(pass_on(session, head, ctx))).await;
     }
 
     /// A piece of the body, and whether it is the last one.
     pub(super) async fn tell_body(&mut self, piece: Option<Bytes>, is_last: bool, deadline: Instant) {
         let Self { session, lost, .. } = self;
-        tell(lost, deadline, session.write_response_body(piece, is_last)).await;
+        tell(lost, deadline, pin!(session.write_response_body(piece, is_last))).await;
     }
 
     /// Resolves when it leaves, and not before.
@@ -87,11 +88,15 @@ impl<'s, 'd> Caller<'s, 'd> {
 }
 
 /// A caller who takes nothing until the deadline is gone: nothing waits for it.
-async fn tell(lost: &mut Option<Box<Error>>, deadline: Instant, write: impl Future<Output = pingora::Result<()>>) {
+async fn tell(
+    lost: &mut Option<Box<Error>>,
+    deadline: Instant,
+    write: Pin<&mut impl Future<Output = pingora::Result<()>>>,
+) {
     if lost.is_some() {
         return;
     }
-    *lost = match tokio::time::timeout_at(deadline, write).await {
+    *lost = match until(deadline, write).await {
         Ok(written) => written.err(),
         Err(_elapsed) => Some(Error::explain(ErrorType::WriteTimedout, "the caller takes nothing").into_down()),
     };
@@ -172,7 +177,6 @@ fn end_to_end(head: &AnswerHead) -> impl Iterator<Item = &(Bytes, Bytes)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::pin::pin;
 
     #[tokio::test]
     async fn a_panic_is_caught() {

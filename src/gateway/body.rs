@@ -36,6 +36,9 @@ impl Gateway {
         ctx: &Context,
         enforced: bool,
     ) -> Result<Bytes, NoBody> {
+        if let Some(body) = session.body_at_hand() {
+            return Ok(body);
+        }
         let too_long = || {
             Refusal::malformed(413, "body", format!("a body may have at most {} bytes here", self.settings.body_max))
         };

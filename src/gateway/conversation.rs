@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Gateway;
+use super::patience::within;
 use super::plain::{Plain, READ_SIZE};
 use super::plain_head::{Found, Head, find};
 use super::proxied::Proxied;
@@ -129,15 +130,21 @@ impl Conversation {
                 Err(_) => return Some(Next::Pause),
             }
         }
-        let late = Instant::now() + HEAD;
+        let mut late = None;
         loop {
             match find(came, self.gateway.settings.body_max) {
                 Found::Plain(head) => return Some(Next::Plain(head)),
                 Found::Other => return Some(Next::Other),
-                Found::Begun => {}
+                Found::Begun if came.is_empty() => {}
+                Found::Begun => late = late.or_else(|| Some(Instant::now() + HEAD)),
             }
             came.reserve(READ_SIZE);
-            match timeout_at(late, stream.read_buf(came)).await {
+            let read = match late {
+                // What was announced is here, most often whole.
+                None => within(HEAD, stream.read_buf(came)).await,
+                Some(late) => timeout_at(late, stream.read_buf(came)).await,
+            };
+            match read {
                 Ok(Ok(0)) if came.is_empty() => return None,
                 // Cut off: whoever reads it says so.
                 Ok(Ok(0)) => return Some(Next::Other),

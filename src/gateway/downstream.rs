@@ -114,6 +114,14 @@ impl Downstream<'_> {
         }
     }
 
+    /// The whole body, where nothing of it has to be waited for.
+    pub(super) fn body_at_hand(&mut self) -> Option<Bytes> {
+        match self {
+            Self::Pingora(_) => None,
+            Self::Plain(plain) => plain.at_hand(),
+        }
+    }
+
     /// The next piece of the body; `None` at its end.
     pub(super) async fn read_request_body(&mut self) -> pingora::Result<Option<Bytes>> {
         match self {

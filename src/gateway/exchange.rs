@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::clock::Clock;
 
+use super::patience::within;
 use super::upstream::Upstream;
 use super::wire::{AnswerFault, AnswerHead, HeadMax, Incoming, Written, write_all};
 
@@ -101,7 +102,7 @@ impl Exchange {
                 // Rare and large: it would make every exchange as large.
                 None => Box::pin(self.connect(upstream)).await?,
             };
-            match tokio::time::timeout(silence, write_all(&mut stream, &out.bytes, upstream.is_encrypted())).await {
+            match within(silence, write_all(&mut stream, &out.bytes, upstream.is_encrypted())).await {
                 Ok(Ok(())) => {}
                 Ok(Err(Written::Nothing)) if reused => continue,
                 Ok(Err(Written::Nothing)) => return Err(SendFault::NotSent),

@@ -20,6 +20,7 @@ mod forward;
 mod guard;
 pub mod head;
 mod look;
+mod patience;
 mod plain;
 mod plain_head;
 mod pool;

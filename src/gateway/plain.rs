@@ -15,6 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::body::CALLER_SILENCE;
+use super::patience::within;
 use super::plain_head::Head;
 use super::reply::{Framing, Reply, Told};
 
@@ -97,7 +98,7 @@ impl<'c> Plain<'c> {
         }
         if self.came.is_empty() {
             self.came.reserve(self.left.min(READ_SIZE));
-            match timeout(CALLER_SILENCE, self.stream.read_buf(self.came)).await {
+            match within(CALLER_SILENCE, self.stream.read_buf(self.came)).await {
                 Ok(Ok(0)) => return Err(down(ErrorType::ConnectionClosed, "the body ended too soon")),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(Error::because(ErrorType::ReadError, "reading a body", error).into_down()),
@@ -109,8 +110,17 @@ impl<'c> Plain<'c> {
         Ok(Some(piece))
     }
 
+    /// The whole body, if all of it is here and none was read.
+    pub(super) fn at_hand(&mut self) -> Option<Bytes> {
+        let whole = self.left == self.head.body && self.left <= self.came.len();
+        whole.then(|| self.came.split_to(std::mem::take(&mut self.left)).freeze())
+    }
+
     /// Reads what is left of the body.
     pub(super) async fn drain(&mut self) -> pingora::Result<()> {
+        if self.left == 0 {
+            return Ok(());
+        }
         let all = async {
             while self.read().await?.is_some() {}
             Ok(())
@@ -203,7 +213,7 @@ impl<'c> Plain<'c> {
 }
 
 async fn taken(sending: impl Future<Output = std::io::Result<()>>) -> pingora::Result<()> {
-    match timeout(CALLER_TAKES, sending).await {
+    match within(CALLER_TAKES, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(Error::because(ErrorType::WriteError, "writing an answer", error).into_down()),
         Err(_) => Err(down(ErrorType::WriteTimedout, "writing an answer")),
@@ -324,6 +334,13 @@ mod tests {
         let mut asked = Asked::with(&format!("{POST}bodyGET")).await;
         assert_eq!(asked.plain().read().await.unwrap().unwrap(), "body");
         assert_eq!(asked.came, "GET");
+        let mut asked = Asked::with(&format!("{POST}bodyGET")).await;
+        let mut plain = asked.plain();
+        assert_eq!(plain.at_hand().unwrap(), "body");
+        assert!(plain.is_read());
+        assert_eq!(asked.came, "GET");
+        let mut asked = Asked::with(&format!("{POST}bod")).await;
+        assert_eq!(asked.plain().at_hand(), None);
     }
 
     #[tokio::test]

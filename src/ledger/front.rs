@@ -18,10 +18,13 @@ const REMEMBERED: u64 = 100_000;
 /// Longer than any token lives.
 const KEPT: Duration = Duration::from_secs(130);
 
-/// 128 bits of a token's bytes, keyed anew in each process: nobody outside can make two tokens
-/// meet.
+/// What tells a token's bytes from those of any other: 64 bits of all of them, keyed anew in each process, so that nobody
+/// outside can make two tokens meet, and the last 64 bits of its signature, by which well signed ones differ anyway.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Mark(u64, u64);
+pub struct Mark(u64, [u8; TAIL]);
+
+/// Characters of base64url that carry more than 64 bits.
+const TAIL: usize = 12;
 
 /// A burned token.
 pub struct Burned {
@@ -33,22 +36,22 @@ pub struct Burned {
 
 /// See the module.
 pub struct Front {
-    keys: [RandomState; 2],
+    key: RandomState,
     burned: Cache<Mark, Arc<Burned>>,
 }
 
 impl Default for Front {
     fn default() -> Self {
         let burned = Cache::builder().max_capacity(REMEMBERED).time_to_live(KEPT).build();
-        Self { keys: [RandomState::new(), RandomState::new()], burned }
+        Self { key: RandomState::new(), burned }
     }
 }
 
 impl Front {
     #[must_use]
     pub fn mark(&self, token: Presented<'_>) -> Mark {
-        let [one, two] = &self.keys;
-        Mark(one.hash_one(token.text()), two.hash_one(token.text()))
+        let text = token.text();
+        Mark(self.key.hash_one(text), text.as_bytes().last_chunk().copied().unwrap_or_default())
     }
 
     /// Remembers a token whose signature is good and that is burned.

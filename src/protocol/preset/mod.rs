@@ -180,6 +180,9 @@ impl Preset {
     /// The variant's name in tokens for the merchant's item id.
     #[must_use]
     pub fn variant_of(&self, item: &str) -> String {
+        if self.variant_template == "{id}" {
+            return item.to_owned();
+        }
         self.variant_template.replace("{id}", item)
     }
 
