@@ -3,6 +3,8 @@
 .PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults soak release
 CARGO ?= cargo
 SHIPPED := target/shipped/release/permyx
+# Tests wait more than they compute: a gateway with its ledger in memory takes no tokens in its first 5 s.
+export RUST_TEST_THREADS ?= 4
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
