@@ -133,8 +133,8 @@ async fn pass_on(session: &mut Downstream<'_>, head: &AnswerHead, ctx: &Context)
         return session.write_response_header(head).await;
     };
     let framing = head.length().map_or(Framing::Chunked, Framing::Length);
-    let told =
-        Told { status: head.status, reason: head.reason.as_deref(), framing, is_dated: head.header("date").is_some() };
+    let is_dated = head.header("date").is_some() && !head.nominates(b"date");
+    let told = Told { status: head.status, reason: head.reason.as_deref(), framing, is_dated };
     let spell = |out: &mut Vec<u8>| {
         for (name, value) in end_to_end(head) {
             put(out, [name, b": ", value, b"\r\n"]);

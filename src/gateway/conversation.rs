@@ -27,6 +27,9 @@ use super::tcp::Tcp;
 
 /// Longest time that a connection is kept without a request.
 pub(super) const IDLE: Duration = Duration::from_secs(60);
+/// Time for callers to take their answers when all executions are over, and for a request that has begun, or is the first
+/// one of its connection, to come when the process is told to stop.
+pub(super) const LAST_ANSWERS: Duration = Duration::from_secs(2);
 /// After so long without a request a connection gives back all that it needs to serve one.
 const PAUSE: Duration = Duration::from_millis(20);
 /// What is read first of a connection that cannot be waited for by its socket alone.
@@ -140,9 +143,16 @@ impl Conversation {
             }
             came.reserve(READ_SIZE);
             let read = match late {
-                // What was announced is here, most often whole.
-                None => within(HEAD, stream.read_buf(came)).await,
-                Some(late) => timeout_at(late, stream.read_buf(came)).await,
+                // Something was told to be here; where it was not, that is known now.
+                None => match within(PAUSE, stream.read_buf(came)).await {
+                    Err(_) => return Some(Next::Pause),
+                    read => read,
+                },
+                Some(late) => tokio::select! {
+                    biased;
+                    read = timeout_at(late, stream.read_buf(came)) => read,
+                    () = stopped(&mut self.stop) => return None,
+                },
             };
             match read {
                 Ok(Ok(0)) if came.is_empty() => return None,
@@ -180,6 +190,12 @@ impl Conversation {
             }
         }
     }
+}
+
+/// Resolves when what was on its way had its time, after the process was told to stop.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+    sleep(LAST_ANSWERS).await;
 }
 
 /// Waits for the next request. False where there is none to wait for.

@@ -14,8 +14,8 @@ use pingora::{Error, ErrorType};
 
 use super::Gateway;
 use super::body::CALLER_SILENCE;
-use super::plain::{CALLER_TAKES, DRAIN, Plain};
-use super::socket::Phase;
+use super::plain::{DRAIN, Plain};
+use super::socket::{CALLER_TAKES, Phase};
 
 /// See the module.
 pub(super) enum Downstream<'c> {
@@ -26,7 +26,11 @@ pub(super) enum Downstream<'c> {
 impl Gateway {
     /// The head of a request is here: its limits begin.
     pub(super) fn begin(&self, session: &mut Downstream<'_>) {
-        Phase::begin(|| body_length(&session.req_header().headers));
+        let head = match session {
+            Downstream::Plain(plain) => Some(plain.raw().len() as u64),
+            Downstream::Pingora(_) => None,
+        };
+        Phase::begin(head, || body_length(&session.req_header().headers));
         if let Downstream::Pingora(session) = session {
             limit(session.as_downstream_mut());
         }

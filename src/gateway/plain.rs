@@ -18,9 +18,8 @@ use super::body::CALLER_SILENCE;
 use super::patience::within;
 use super::plain_head::Head;
 use super::reply::{Framing, Reply, Told};
+use super::socket::CALLER_TAKES;
 
-/// Longest wait for a caller to take a byte.
-pub(super) const CALLER_TAKES: Duration = Duration::from_secs(30);
 /// Time to read the rest of a body that is refused anyway.
 pub(super) const DRAIN: Duration = Duration::from_secs(2);
 /// Room for a request as agents send it, token and all.
@@ -40,6 +39,8 @@ pub(super) struct Plain<'c> {
     answer: Reply,
     /// Another request may follow.
     keeps: bool,
+    /// The caller took nothing, or is gone: nothing more is said to it.
+    is_lost: bool,
 }
 
 impl<'c> Plain<'c> {
@@ -52,7 +53,7 @@ impl<'c> Plain<'c> {
         keeps: bool,
     ) -> Self {
         let (left, keeps) = (head.body, keeps && head.keeps);
-        Self { stream, came, head, left, peer, answer: Reply::default(), keeps }
+        Self { stream, came, head, left, peer, answer: Reply::default(), keeps, is_lost: false }
     }
 
     pub(super) fn request(&self) -> &RequestHeader {
@@ -198,7 +199,9 @@ impl<'c> Plain<'c> {
             stream.write_all(more).await?;
             stream.flush().await
         };
-        taken(sending).await
+        let sent = taken(sending).await;
+        self.is_lost |= sent.is_err();
+        sent
     }
 
     /// Ends the request. True if the connection is left for another one.
@@ -206,8 +209,9 @@ impl<'c> Plain<'c> {
         if self.keeps && self.answer.is_over() && self.drain().await.is_ok() {
             return true;
         }
-        let _ = self.send(&[]).await;
-        Shutdown::shutdown(&mut **self.stream).await;
+        if !self.is_lost && self.send(&[]).await.is_ok() {
+            let _ = within(DRAIN, Shutdown::shutdown(&mut **self.stream)).await;
+        }
         false
     }
 }
@@ -370,6 +374,19 @@ mod tests {
         plain.write_head(&told(413, Framing::Length(0)), |_| {}).await.unwrap();
         assert!(!plain.finish().await);
         assert_eq!(asked.heard().await, "HTTP/1.1 413 Payload Too Large\r\nConnection: close\r\n\r\n");
+    }
+
+    /// Nor its end: it would not take that either.
+    #[tokio::test(start_paused = true)]
+    async fn who_takes_nothing_is_waited_for_once() {
+        let mut asked = Asked::with(GET).await;
+        let began = tokio::time::Instant::now();
+        let mut plain = asked.plain();
+        let endless = vec![b'x'; 1 << 26];
+        assert!(plain.write_head(&told(200, Framing::Length(1 << 26)), |_| {}).await.is_ok());
+        assert_eq!(plain.write_body(&endless, true).await.unwrap_err().etype(), &ErrorType::WriteTimedout);
+        assert!(!plain.finish().await);
+        assert_eq!(began.elapsed().as_secs(), CALLER_TAKES.as_secs());
     }
 
     #[tokio::test]

@@ -16,7 +16,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::telemetry::metrics::Counted;
 
 use super::Gateway;
-use super::conversation::{Conversation, IDLE, REQUESTS_PER_CONNECTION, begins_as_http2};
+use super::conversation::{Conversation, IDLE, LAST_ANSWERS, REQUESTS_PER_CONNECTION, begins_as_http2, stopped};
 use super::proxied::Proxied;
 use super::socket::{Phase, Socket, Speaks};
 use super::tcp::{Tcp, digest};
@@ -27,10 +27,6 @@ use super::upstream::Upstream;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Rest after a failed accept: out of descriptors, it would spin.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Time for callers to take their answers when all executions are over, and for a first request to come on a
-/// connection that is open when the process is told to stop.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
-
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// How a listener speaks.
@@ -71,10 +67,7 @@ pub async fn serve(
             let opened = tokio::select! {
                 opened = acceptor.open(socket, peer, phase.clone()) => opened,
                 // Its first request may be on its way.
-                () = async {
-                    let _ = stop.wait_for(|stop| *stop).await;
-                    tokio::time::sleep(LAST_ANSWERS).await;
-                } => None,
+                () = stopped(&mut stop) => None,
             };
             match opened {
                 Some((stream, Speaks::Http1)) => {

@@ -24,6 +24,8 @@ const ROOM: usize = 2048;
 
 /// Time for the whole head of a request, from its first byte. A caller on a bad line needs a second or two.
 pub(super) const HEAD: Duration = Duration::from_secs(10);
+/// Longest wait for a caller to take a byte.
+pub(super) const CALLER_TAKES: Duration = Duration::from_secs(30);
 
 /// What is spoken on a connection.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +42,7 @@ pub struct Socket<S> {
     /// What was written and has not left yet.
     held: Vec<u8>,
     clock: HeadClock,
+    taking: TakeClock,
 }
 
 tokio::task_local! {
@@ -71,12 +74,13 @@ impl Phase {
         PHASE.scope(self, serving).await
     }
 
-    /// The head of a request is whole. `body`: how many bytes follow, if that is known.
-    pub fn begin(body: impl FnOnce() -> Option<u64>) {
+    /// The head of a request is whole. `head`: how long it was, where whoever read it knows; `body`: how many bytes
+    /// follow, if that is known.
+    pub fn begin(head: Option<u64>, body: impl FnOnce() -> Option<u64>) {
         Self::turn(0);
         let _ = PHASE.try_with(|Self(place)| {
-            let head = Some(place.head.swap(0, Ordering::Relaxed)).filter(|head| *head > 0);
-            let more = head.zip(body()).and_then(|(head, body)| head.checked_add(body));
+            let scanned = Some(place.head.swap(0, Ordering::Relaxed)).filter(|head| *head > 0);
+            let more = head.or(scanned).zip(body()).and_then(|(head, body)| head.checked_add(body));
             let asked = more.and_then(|more| place.asked.load(Ordering::Relaxed).checked_add(more));
             place.asked.store(asked.unwrap_or(UNKNOWN), Ordering::Relaxed);
         });
@@ -110,7 +114,8 @@ impl Phase {
 }
 
 /// Looks for the end of a head that began between two requests. What comes behind it is not looked at, and begins
-/// none: where requests come together nobody counts.
+/// none: where requests come together nobody counts. Nor where a line ends in a bare line feed: some take two of
+/// them for the end.
 #[derive(Debug, Default)]
 struct HeadScan {
     open: bool,
@@ -134,6 +139,10 @@ impl HeadScan {
             Some(at) => Some(at + END.len() - 3),
             None => memmem::find(bytes, END).map(|at| at + END.len()),
         };
+        if has_bare_line_feed(self.tail[2], bytes.get(..end.unwrap_or(bytes.len()))?) {
+            self.open = false;
+            return None;
+        }
         if let Some(end) = end {
             self.open = false;
             return Some(self.seen + end as u64);
@@ -143,6 +152,13 @@ impl HeadScan {
         self.tail.copy_from_slice(tail.get(tail.len() - 3..)?);
         None
     }
+}
+
+fn has_bare_line_feed(before: u8, bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|at| {
+        let previous = at.checked_sub(1).map_or(Some(&before), |previous| bytes.get(previous));
+        previous != Some(&b'\r')
+    })
 }
 
 /// The time in which the head of a request has to come.
@@ -190,11 +206,27 @@ impl HeadClock {
     }
 }
 
+/// The time in which a caller has to take a byte, or the end of a connection. Whoever writes may wait less long.
+#[derive(Debug, Default)]
+struct TakeClock(Option<Pin<Box<Sleep>>>);
+
+impl TakeClock {
+    fn limit<T>(&mut self, cx: &mut Context<'_>, step: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if step.is_ready() {
+            self.0 = None;
+            return step;
+        }
+        let rings = self.0.get_or_insert_with(|| Box::pin(tokio::time::sleep(CALLER_TAKES)));
+        ready!(rings.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the caller takes nothing")))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> Socket<S> {
     pub fn over(inner: S, phase: Phase, speaks: Speaks) -> Self {
         let is_off = speaks == Speaks::Http2;
         let clock = HeadClock { phase, head: HeadScan::default(), began: None, rings: None, is_off };
-        Self { inner, held: Vec::new(), clock }
+        Self { inner, held: Vec::new(), clock, taking: TakeClock::default() }
     }
 
     pub fn inner(&self) -> &S {
@@ -252,17 +284,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
             self.held.extend_from_slice(bytes);
             return Poll::Ready(Ok(bytes.len()));
         }
-        self.poll_send(cx, bytes)
+        let sent = self.poll_send(cx, bytes);
+        self.taking.limit(cx, sent)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx, &[]))?;
-        Pin::new(&mut self.inner).poll_flush(cx)
+        let flushed = match self.poll_send(cx, &[]) {
+            Poll::Ready(Ok(_)) => Pin::new(&mut self.inner).poll_flush(cx),
+            other => other.map_ok(drop),
+        };
+        self.taking.limit(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx, &[]))?;
-        Pin::new(&mut self.inner).poll_shutdown(cx)
+        let ended = match self.poll_send(cx, &[]) {
+            Poll::Ready(Ok(_)) => Pin::new(&mut self.inner).poll_shutdown(cx),
+            other => other.map_ok(drop),
+        };
+        self.taking.limit(cx, ended)
     }
 }
 
@@ -412,7 +451,7 @@ mod tests {
         assert!(tokio::time::timeout(HEAD / 2, ours.read(&mut bytes)).await.is_err());
         theirs.write_all(b"\r\n").await.unwrap();
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
-        phase.clone().scope(async { Phase::begin(|| None) }).await;
+        phase.clone().scope(async { Phase::begin(None, || None) }).await;
         silence(&mut ours).await;
         theirs.write_all(b"body").await.unwrap();
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
@@ -424,7 +463,7 @@ mod tests {
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
         phase
             .scope(async {
-                Phase::begin(|| None);
+                Phase::begin(None, || None);
                 Phase::end();
             })
             .await;
@@ -440,7 +479,7 @@ mod tests {
     async fn a_connection_is_between_requests_when_all_that_was_read_is_of_one() {
         let (mut ours, mut theirs, phase) = duplex();
         assert!(phase.is_between());
-        let begin = async |body: Option<u64>| phase.clone().scope(async { Phase::begin(|| body) }).await;
+        let begin = async |body: Option<u64>| phase.clone().scope(async { Phase::begin(None, || body) }).await;
         for cut in 1..18 {
             let (head, rest) = b"GET / HTTP/1.1\r\n\r\nbody".split_at(cut);
             for piece in [head, rest] {
@@ -459,5 +498,47 @@ mod tests {
         assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 17);
         begin(Some(0)).await;
         assert!(!phase.is_between(), "nobody knows");
+    }
+
+    /// Some end a head at two bare line feeds. What is behind them is no part of it, and may not be lost.
+    #[tokio::test]
+    async fn where_a_line_ends_in_a_bare_line_feed_nobody_counts() {
+        const NEXT: &str = "GET /b HTTP/1.1\r\nHost: x\r\n\r\n";
+        for head in ["GET / HTTP/1.1\r\nHost: x\r\n\n", "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\nHost: x\n\r\n"]
+        {
+            let whole = [head, NEXT].concat();
+            for cut in 1..whole.len() {
+                let (mut ours, mut theirs, phase) = duplex();
+                let (first, rest) = whole.split_at(cut);
+                for piece in [first, rest] {
+                    theirs.write_all(piece.as_bytes()).await.unwrap();
+                    ours.read_exact(&mut vec![0; piece.len()]).await.unwrap();
+                }
+                phase.clone().scope(async { Phase::begin(None, || Some(0)) }).await;
+                assert!(!phase.is_between(), "{head:?} cut at {cut}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_read_a_head_says_how_long_it_was() {
+        let (mut ours, mut theirs, phase) = duplex();
+        let both = "GET / HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
+        theirs.write_all(both.as_bytes()).await.unwrap();
+        ours.read_exact(&mut vec![0; both.len()]).await.unwrap();
+        for (head, is_between) in [(18, false), (19, true)] {
+            phase.clone().scope(async { Phase::begin(Some(head), || Some(0)) }).await;
+            assert_eq!(phase.is_between(), is_between);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_takes_nothing_is_given_up_in_time() {
+        let (ours, theirs) = tokio::io::duplex(16);
+        let mut ours = Socket::over(ours, Phase::default(), Speaks::Http1);
+        let began = Instant::now();
+        assert_eq!(ours.write_all(&[b'x'; 64]).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed(), CALLER_TAKES);
+        drop(theirs);
     }
 }

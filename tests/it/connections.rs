@@ -57,6 +57,26 @@ fn requests_that_come_together_or_in_pieces_are_all_answered() {
     }
 }
 
+/// A head may end at a bare line feed: what is behind it is the next request, and not lost.
+#[test]
+fn a_request_behind_an_odd_end_of_a_head_is_answered() {
+    let merchant = Merchant::selling();
+    let gateway = gateway(&merchant);
+    let odd = "GET /a HTTP/1.1\r\nHost: shop\r\nConnection: keep-alive, keep-alive\r\n\n";
+    let next = "POST /b HTTP/1.1\r\nHost: shop\r\nContent-Length: 43\r\n\r\n";
+    let mut connection = Connection::open(gateway.address());
+    connection.send(format!("{odd}{next}"));
+    assert!(connection.answer().is_some());
+    // As a request of its own it would have an answer of its own.
+    connection.send("GET /smuggled HTTP/1.1\r\nHost: smuggled\r\n\r\n\n");
+    assert!(connection.answer().is_some());
+    connection.send(get("/last"));
+    assert!(connection.answer().is_some());
+    let lines: Vec<_> = merchant.recorded().iter().map(Recorded::request_line).collect();
+    assert!(!lines.iter().any(|line| line.contains("smuggled")), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "GET /last HTTP/1.1");
+}
+
 /// A shop that answers in every way that an answer may end.
 fn answering(request: &Recorded) -> Reply {
     let line = request.request_line();
