@@ -22,7 +22,7 @@ pub mod head;
 mod look;
 mod patience;
 mod plain;
-mod plain_head;
+pub mod plain_head;
 mod pool;
 mod proxied;
 mod reply;

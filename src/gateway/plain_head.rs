@@ -13,7 +13,7 @@ const FIELDS_MAX: usize = 64;
 
 /// What the bytes begin with that came on a connection.
 #[derive(Debug)]
-pub(super) enum Found {
+pub enum Found {
     /// A plain request, whose head was taken away.
     Plain(Box<Head>),
     /// The beginning of a head.
@@ -23,18 +23,18 @@ pub(super) enum Found {
 }
 
 #[derive(Debug)]
-pub(super) struct Head {
+pub struct Head {
     /// As it came.
-    pub(super) raw: Bytes,
-    pub(super) request: RequestHeader,
+    pub raw: Bytes,
+    pub request: RequestHeader,
     /// How many bytes of body follow.
-    pub(super) body: usize,
+    pub body: usize,
     /// False where the caller wants no other request on this connection.
-    pub(super) keeps: bool,
+    pub keeps: bool,
 }
 
 /// Takes the head of a plain request away. Nothing is taken of anything else. `body_max`: longest body of one.
-pub(super) fn find(came: &mut BytesMut, body_max: usize) -> Found {
+pub fn find(came: &mut BytesMut, body_max: usize) -> Found {
     if came.is_empty() {
         return Found::Begun;
     }
