@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::clock::{Clock, Monotonic};
 
-use super::downstream::Downstream;
+use super::downstream::{Downstream, stock};
 use super::head::is_ours;
 use super::patience::until;
 use super::reply::{Framing, Told, put};
@@ -128,9 +128,12 @@ pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
 
 /// The merchant's head for the caller: end-to-end fields as they came, ours set by us.
 async fn pass_on(session: &mut Downstream<'_>, head: &AnswerHead, ctx: &Context) -> pingora::Result<()> {
-    let Downstream::Plain(plain) = session else {
-        let head = response_head(head, ctx, session.req_header().version)?;
-        return session.write_response_header(head).await;
+    let plain = match session {
+        Downstream::Plain(plain) => plain,
+        Downstream::Pingora(session) => {
+            let head = response_head(head, ctx, session.req_header().version)?;
+            return stock(session.write_response_header(Box::new(head), false)).await;
+        }
     };
     let framing = head.length().map_or(Framing::Chunked, Framing::Length);
     let is_dated = head.header("date").is_some() && !head.nominates(b"date");

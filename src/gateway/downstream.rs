@@ -15,6 +15,7 @@ use pingora::{Error, ErrorType};
 use super::Gateway;
 use super::body::CALLER_SILENCE;
 use super::plain::{DRAIN, Plain};
+use super::reply::{Framing, Told, put};
 use super::socket::{CALLER_TAKES, Phase};
 
 /// See the module.
@@ -161,17 +162,34 @@ impl Downstream<'_> {
         }
     }
 
-    pub(super) async fn write_response_header(&mut self, head: ResponseHeader) -> pingora::Result<()> {
-        match self {
-            Self::Pingora(session) => stock(session.write_response_header(Box::new(head), false)).await,
-            Self::Plain(plain) => plain.write_own(&head).await,
-        }
-    }
-
     pub(super) async fn write_response_body(&mut self, piece: Option<Bytes>, is_last: bool) -> pingora::Result<()> {
         match self {
             Self::Pingora(session) => stock(session.write_response_body(piece, is_last)).await,
             Self::Plain(plain) => plain.write_body(piece.as_deref().unwrap_or_default(), is_last).await,
+        }
+    }
+
+    /// Answers with this, whole. A field says how long the body is.
+    pub(super) async fn write_own(&mut self, status: u16, fields: &[(&str, &str)], body: Bytes) -> pingora::Result<()> {
+        match self {
+            Self::Pingora(session) => {
+                let mut head = ResponseHeader::build(status, Some(fields.len() + 2))?;
+                for (name, value) in fields {
+                    head.append_header((*name).to_owned(), *value)?;
+                }
+                stock(session.write_response_header(Box::new(head), false)).await?;
+                stock(session.write_response_body(Some(body), true)).await
+            }
+            Self::Plain(plain) => {
+                let framing = Framing::Length(body.len() as u64);
+                let spell = |out: &mut Vec<u8>| {
+                    let line =
+                        |(name, value): &(&str, &str)| put(out, [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+                    fields.iter().for_each(line);
+                };
+                plain.write_head(&Told { status, reason: None, framing, is_dated: false }, spell).await?;
+                plain.write_body(&body, true).await
+            }
         }
     }
 
@@ -201,7 +219,7 @@ impl Downstream<'_> {
 }
 
 /// pingora's futures are large: they would make those of every plain request as large.
-async fn stock<T>(step: impl Future<Output = pingora::Result<T>>) -> pingora::Result<T> {
+pub(super) async fn stock<T>(step: impl Future<Output = pingora::Result<T>>) -> pingora::Result<T> {
     Box::pin(step).await
 }
 

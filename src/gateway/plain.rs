@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use http::header::{CONTENT_LENGTH, DATE};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
 use pingora::{Error, ErrorType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +16,7 @@ use tokio::time::timeout;
 use super::body::CALLER_SILENCE;
 use super::patience::within;
 use super::plain_head::Head;
-use super::reply::{Framing, Reply, Told};
+use super::reply::{Reply, Told};
 use super::socket::CALLER_TAKES;
 
 /// Time to read the rest of a body that is refused anyway.
@@ -144,18 +143,6 @@ impl<'c> Plain<'c> {
         }
     }
 
-    /// Writes the head of an answer of our own, which says how long its body is.
-    pub(super) async fn write_own(&mut self, head: &ResponseHeader) -> pingora::Result<()> {
-        let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let told = Told {
-            status: head.status.as_u16(),
-            reason: head.get_reason_phrase(),
-            framing: Framing::Length(length.unwrap_or(0)),
-            is_dated: head.headers.contains_key(DATE),
-        };
-        self.write_head(&told, |out| head.header_to_h1_wire(out)).await
-    }
-
     /// Writes a head. `fields` spells the end-to-end fields, those that frame the body among them.
     pub(super) async fn write_head(
         &mut self,
@@ -232,6 +219,7 @@ fn down(kind: ErrorType, what: &'static str) -> Box<Error> {
 mod tests {
     use super::*;
     use crate::gateway::plain_head::{Found, find};
+    use crate::gateway::reply::Framing;
     use tokio::net::{TcpListener, TcpStream};
 
     async fn pair() -> (Stream, TcpStream) {

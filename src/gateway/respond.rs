@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use http::header::EXPECT;
-use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::ledger::Answer;
 use crate::model::ids::TraceId;
 use crate::model::reason::Fault;
+use crate::model::spell::Spelled;
 use crate::protocol::deny::{Code, Refusal};
 use crate::protocol::preset::Dialect;
 
@@ -39,17 +39,10 @@ impl Gateway {
         if drained.await {
             session.close_after();
         }
-        let mut head = ResponseHeader::build(refusal.status, Some(8))?;
-        head.insert_header("Content-Type", dialect.media_type())?;
-        head.insert_header("Content-Length", body.len().to_string())?;
-        head.insert_header("Cache-Control", "no-store")?;
-        if let Some(seconds) = refusal.retry_after_s {
-            head.insert_header("Retry-After", seconds.to_string())?;
-        }
-        ctx.mark(&mut head)?;
-        session.write_response_header(head).await?;
-        session.write_response_body(Some(Bytes::from(body)), true).await?;
-        Ok(true)
+        let after = refusal.retry_after_s.map(|seconds| seconds.to_string());
+        let mut fields = vec![("Content-Type", dialect.media_type()), ("Cache-Control", "no-store")];
+        fields.extend(after.as_deref().map(|seconds| ("Retry-After", seconds)));
+        self.answer(session, ctx, refusal.status, fields, body.into()).await
     }
 
     /// Gives the answer of an earlier call again, to whoever lost it.
@@ -61,16 +54,26 @@ impl Gateway {
         answer: Answer,
     ) -> pingora::Result<bool> {
         ctx.decision = Decided::Replayed;
-        let mut head = ResponseHeader::build(answer.status, Some(answer.headers.len() + 5))?;
-        for (name, value) in answer.headers {
-            head.insert_header(name, value)?;
-        }
-        head.insert_header("Content-Length", answer.body.len().to_string())?;
-        head.insert_header("Idempotent-Replayed", "true")?;
-        ctx.mark_response(&mut head)?;
-        head.insert_header("Permyx-First-Trace", first.to_string())?;
-        session.write_response_header(head).await?;
-        session.write_response_body(Some(answer.body), true).await?;
+        let first = first.spelled();
+        let mut fields: Vec<_> = answer.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        fields.extend([("Idempotent-Replayed", "true"), ("Permyx-First-Trace", first.as_str())]);
+        self.answer(session, ctx, answer.status, fields, answer.body).await
+    }
+
+    /// Answers with this and no more. `fields`: all but those that every answer has.
+    async fn answer(
+        &self,
+        session: &mut Downstream<'_>,
+        ctx: &Context,
+        status: u16,
+        mut fields: Vec<(&str, &str)>,
+        body: Bytes,
+    ) -> pingora::Result<bool> {
+        let (length, trace) = (Spelled::<20>::of("").number(body.len() as u64), ctx.trace.spelled());
+        let decision = ctx.decision.header();
+        fields.extend([("Content-Length", length.as_str()), ("Permyx-Trace", trace.as_str())]);
+        fields.push(("Permyx-Decision", &decision));
+        session.write_own(status, &fields, body).await?;
         Ok(true)
     }
 
