@@ -9,7 +9,7 @@ use crate::telemetry::traces::Ended;
 
 use super::Gateway;
 use super::downstream::Downstream;
-use super::socket::Phase;
+use super::phase::Phase;
 use super::state::{Context, Decided};
 
 impl Gateway {

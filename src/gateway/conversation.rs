@@ -19,10 +19,11 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::Gateway;
 use super::patience::within;
+use super::phase::Phase;
 use super::plain::{Plain, READ_SIZE};
 use super::plain_head::{Found, Head, find};
 use super::proxied::Proxied;
-use super::socket::{HEAD, Phase, Socket};
+use super::socket::{HEAD, Socket};
 use super::tcp::Tcp;
 
 /// Longest time that a connection is kept without a request.

@@ -14,9 +14,10 @@ use pingora::{Error, ErrorType};
 
 use super::Gateway;
 use super::body::CALLER_SILENCE;
+use super::phase::Phase;
 use super::plain::{DRAIN, Plain};
 use super::reply::{Framing, Told, put};
-use super::socket::{CALLER_TAKES, Phase};
+use super::socket::CALLER_TAKES;
 
 /// See the module.
 pub(super) enum Downstream<'c> {

@@ -21,6 +21,7 @@ mod guard;
 pub mod head;
 mod look;
 mod patience;
+mod phase;
 mod plain;
 pub mod plain_head;
 mod pool;

@@ -17,8 +17,9 @@ use crate::telemetry::metrics::Counted;
 
 use super::Gateway;
 use super::conversation::{Conversation, IDLE, LAST_ANSWERS, REQUESTS_PER_CONNECTION, begins_as_http2, stopped};
+use super::phase::Phase;
 use super::proxied::Proxied;
-use super::socket::{Phase, Socket, Speaks};
+use super::socket::{Socket, Speaks};
 use super::tcp::{Tcp, digest};
 use super::upstream::Upstream;
 

@@ -4,12 +4,10 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use memchr::memmem;
 use pingora::protocols::raw_connect::ProxyDigest;
 use pingora::protocols::tls::{SslDigest, TlsRef};
 use pingora::protocols::{
@@ -18,6 +16,8 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
+
+use super::phase::{HeadScan, Phase};
 
 /// Heads and bodies that are waited for. Answers of merchants to a purchase are shorter.
 const ROOM: usize = 2048;
@@ -45,122 +45,6 @@ pub struct Socket<S> {
     taking: TakeClock,
 }
 
-tokio::task_local! {
-    static PHASE: Phase;
-}
-
-/// Where a connection stands between the requests that it carries. Told by its socket, and by whoever judges
-/// requests, in the connection's own task.
-#[derive(Clone, Debug, Default)]
-pub struct Phase(Arc<Place>);
-
-#[derive(Debug, Default)]
-struct Place {
-    /// Even while it waits for the head of a request, odd while it has one that is not over yet.
-    turn: AtomicU32,
-    /// Bytes that were read.
-    read: AtomicU64,
-    /// Bytes of the head that was read last, as they came; 0 where nobody knows.
-    head: AtomicU64,
-    /// Bytes of the requests that were begun; [`UNKNOWN`] once one was that does not say how long it is.
-    asked: AtomicU64,
-}
-
-const UNKNOWN: u64 = u64::MAX;
-
-impl Phase {
-    /// Runs what serves the connection.
-    pub async fn scope<T>(self, serving: impl Future<Output = T>) -> T {
-        PHASE.scope(self, serving).await
-    }
-
-    /// The head of a request is whole. `head`: how long it was, where whoever read it knows; `body`: how many bytes
-    /// follow, if that is known.
-    pub fn begin(head: Option<u64>, body: impl FnOnce() -> Option<u64>) {
-        Self::turn(0);
-        let _ = PHASE.try_with(|Self(place)| {
-            let scanned = Some(place.head.swap(0, Ordering::Relaxed)).filter(|head| *head > 0);
-            let more = head.or(scanned).zip(body()).and_then(|(head, body)| head.checked_add(body));
-            let asked = more.and_then(|more| place.asked.load(Ordering::Relaxed).checked_add(more));
-            place.asked.store(asked.unwrap_or(UNKNOWN), Ordering::Relaxed);
-        });
-    }
-
-    /// Nothing was read that is not of a request that was begun: no request counts for more than it has.
-    pub fn is_between(&self) -> bool {
-        self.0.read.load(Ordering::Relaxed) == self.0.asked.load(Ordering::Relaxed)
-    }
-
-    /// The request is over; another may follow.
-    pub fn end() {
-        Self::turn(1);
-    }
-
-    /// To the next phase, if this is one of such a parity.
-    fn turn(parity: u32) {
-        // Requests of HTTP/2 have tasks of their own, and limits of their own.
-        let _ = PHASE.try_with(|phase| {
-            let turn = &phase.0.turn;
-            if turn.load(Ordering::Relaxed) % 2 == parity {
-                turn.fetch_add(1, Ordering::Relaxed);
-            }
-        });
-    }
-
-    /// Which wait for a head it is; `None` while there is a request.
-    fn wait(&self) -> Option<u32> {
-        Some(self.0.turn.load(Ordering::Relaxed)).filter(|count| count % 2 == 0)
-    }
-}
-
-/// Looks for the end of a head that began between two requests. What comes behind it is not looked at, and begins
-/// none: where requests come together nobody counts. Nor where a line ends in a bare line feed: some take two of
-/// them for the end.
-#[derive(Debug, Default)]
-struct HeadScan {
-    open: bool,
-    seen: u64,
-    /// The last bytes of what was seen, as far as an end may have begun there.
-    tail: [u8; 3],
-}
-
-impl HeadScan {
-    /// How long the head is, if it ends in these bytes.
-    fn end_in(&mut self, bytes: &[u8]) -> Option<u64> {
-        const END: &[u8] = b"\r\n\r\n";
-        if !self.open {
-            return None;
-        }
-        let mut over = [0; 6];
-        let here = bytes.len().min(3);
-        over.get_mut(..3)?.copy_from_slice(&self.tail);
-        over.get_mut(3..3 + here)?.copy_from_slice(bytes.get(..here)?);
-        let end = match memmem::find(over.get(..3 + here)?, END) {
-            Some(at) => Some(at + END.len() - 3),
-            None => memmem::find(bytes, END).map(|at| at + END.len()),
-        };
-        if has_bare_line_feed(self.tail[2], bytes.get(..end.unwrap_or(bytes.len()))?) {
-            self.open = false;
-            return None;
-        }
-        if let Some(end) = end {
-            self.open = false;
-            return Some(self.seen + end as u64);
-        }
-        self.seen += bytes.len() as u64;
-        let tail = [&self.tail, bytes].concat();
-        self.tail.copy_from_slice(tail.get(tail.len() - 3..)?);
-        None
-    }
-}
-
-fn has_bare_line_feed(before: u8, bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', bytes).any(|at| {
-        let previous = at.checked_sub(1).map_or(Some(&before), |previous| bytes.get(previous));
-        previous != Some(&b'\r')
-    })
-}
-
 /// The time in which the head of a request has to come.
 #[derive(Debug)]
 struct HeadClock {
@@ -178,13 +62,7 @@ impl HeadClock {
         if bytes.is_empty() || self.is_off {
             return;
         }
-        if self.phase.is_between() {
-            self.head = HeadScan { open: true, ..HeadScan::default() };
-        }
-        if let Some(head) = self.head.end_in(bytes) {
-            self.phase.0.head.store(head, Ordering::Relaxed);
-        }
-        self.phase.0.read.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.phase.heard(&mut self.head, bytes);
         self.begin();
     }
 
@@ -473,63 +351,6 @@ mod tests {
         theirs.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.unwrap();
         assert!(ours.read(&mut bytes).await.unwrap() > 0);
         silence(&mut ours).await;
-    }
-
-    #[tokio::test]
-    async fn a_connection_is_between_requests_when_all_that_was_read_is_of_one() {
-        let (mut ours, mut theirs, phase) = duplex();
-        assert!(phase.is_between());
-        let begin = async |body: Option<u64>| phase.clone().scope(async { Phase::begin(None, || body) }).await;
-        for cut in 1..18 {
-            let (head, rest) = b"GET / HTTP/1.1\r\n\r\nbody".split_at(cut);
-            for piece in [head, rest] {
-                theirs.write_all(piece).await.unwrap();
-                ours.read_exact(&mut vec![0; piece.len()]).await.unwrap();
-                assert!(!phase.is_between());
-            }
-            begin(Some(4)).await;
-            assert!(phase.is_between(), "{cut}");
-        }
-        theirs.write_all(b"GET / HTTP/1.1\r\n\r\nG").await.unwrap();
-        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 19);
-        begin(Some(0)).await;
-        assert!(!phase.is_between(), "a byte of the next one is here");
-        theirs.write_all(b"ET / HTTP/1.1\r\n\r\n").await.unwrap();
-        assert_eq!(ours.read(&mut [0; 256]).await.unwrap(), 17);
-        begin(Some(0)).await;
-        assert!(!phase.is_between(), "nobody knows");
-    }
-
-    /// Some end a head at two bare line feeds. What is behind them is no part of it, and may not be lost.
-    #[tokio::test]
-    async fn where_a_line_ends_in_a_bare_line_feed_nobody_counts() {
-        const NEXT: &str = "GET /b HTTP/1.1\r\nHost: x\r\n\r\n";
-        for head in ["GET / HTTP/1.1\r\nHost: x\r\n\n", "GET / HTTP/1.1\nHost: x\n\n", "GET / HTTP/1.1\nHost: x\n\r\n"]
-        {
-            let whole = [head, NEXT].concat();
-            for cut in 1..whole.len() {
-                let (mut ours, mut theirs, phase) = duplex();
-                let (first, rest) = whole.split_at(cut);
-                for piece in [first, rest] {
-                    theirs.write_all(piece.as_bytes()).await.unwrap();
-                    ours.read_exact(&mut vec![0; piece.len()]).await.unwrap();
-                }
-                phase.clone().scope(async { Phase::begin(None, || Some(0)) }).await;
-                assert!(!phase.is_between(), "{head:?} cut at {cut}");
-            }
-        }
-    }
-
-    #[tokio::test]
-    async fn who_read_a_head_says_how_long_it_was() {
-        let (mut ours, mut theirs, phase) = duplex();
-        let both = "GET / HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n";
-        theirs.write_all(both.as_bytes()).await.unwrap();
-        ours.read_exact(&mut vec![0; both.len()]).await.unwrap();
-        for (head, is_between) in [(18, false), (19, true)] {
-            phase.clone().scope(async { Phase::begin(Some(head), || Some(0)) }).await;
-            assert_eq!(phase.is_between(), is_between);
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,7 +41,9 @@ pub fn directory(dir: &Path, written: &BTreeSet<PathBuf>) {
 
 fn is_private_key(path: &Path) -> bool {
     let parent = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-    parent.is_some_and(|parent| KEYS.contains(&parent)) && path.extension().is_some_and(|kind| kind == "pem")
+    // Whoever is killed while it writes a key leaves it where it was to be.
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    parent.is_some_and(|parent| KEYS.contains(&parent)) && (name.ends_with(".pem") || name.ends_with(".pem.tmp"))
 }
 
 /// Where a Redis keeps what the ledger does: with an Idempotency-Key also the merchant's answer, for a
