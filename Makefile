@@ -18,7 +18,7 @@ dev: setup ## build, then start everything in one process with a sandbox merchan
 	target/release/permyx dev
 
 test: setup lint ## everything that must hold before a change lands
-	@echo "Building and running all tests: from nothing about 50 minutes on 2 cores (it installs the merchants of the tests), later about 40."
+	@echo "Building and running all tests: from nothing about half an hour on 2 cores (it installs the merchants of the tests)."
 	$(CARGO) test --locked
 	$(CARGO) test --locked --no-default-features --features gateway
 	$(CARGO) test --locked --bench '*'
