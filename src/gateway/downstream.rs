@@ -29,7 +29,7 @@ impl Gateway {
     /// The head of a request is here: its limits begin.
     pub(super) fn begin(&self, session: &mut Downstream<'_>) {
         let head = match session {
-            Downstream::Plain(plain) => Some(plain.raw().len() as u64),
+            Downstream::Plain(plain) => Some(plain.head_length() as u64),
             Downstream::Pingora(_) => None,
         };
         Phase::begin(head, || body_length(&session.req_header().headers));

@@ -21,6 +21,7 @@ use super::body::NoBody;
 use super::downstream::Downstream;
 use super::exchange::{Errand, Exchange, Outgoing, SendFault};
 use super::execution::{Over, SILENCE};
+use super::reply::put;
 use super::state::{Context, SeenOrder};
 use super::upstream::Upstream;
 
@@ -184,10 +185,6 @@ fn put_cart(out: &mut BytesMut, cart: &Cart) {
     if lead == b"," {
         out.put_slice(b"\r\n");
     }
-}
-
-fn put<const N: usize>(out: &mut BytesMut, parts: [&[u8]; N]) {
-    parts.into_iter().for_each(|part| out.put_slice(part));
 }
 
 /// The fields that are between a caller and us and go no further: those of RFC 9110 §7.6.1, those that

@@ -67,6 +67,10 @@ impl<'c> Plain<'c> {
         self.head.raw.clone()
     }
 
+    pub(super) fn head_length(&self) -> usize {
+        self.head.raw.len()
+    }
+
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use bytes::BufMut;
 use http::StatusCode;
 use pingora::protocols::http::date::get_cached_date;
 
@@ -140,8 +141,9 @@ pub(super) struct Told<'t> {
     pub(super) is_dated: bool,
 }
 
-pub(super) fn put<const N: usize>(out: &mut Vec<u8>, parts: [&[u8]; N]) {
-    parts.into_iter().for_each(|part| out.extend_from_slice(part));
+/// Writes these one behind the other.
+pub(super) fn put<const N: usize>(out: &mut impl BufMut, parts: [&[u8]; N]) {
+    parts.into_iter().for_each(|part| out.put_slice(part));
 }
 
 #[cfg(test)]
