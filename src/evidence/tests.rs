@@ -1,3 +1,4 @@
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,7 +21,7 @@ fn options(dir: &Path, limit_bytes: u64) -> SpoolOptions {
         dir: dir.to_owned(),
         source: "/gateways/a".to_owned(),
         limit_bytes,
-        segment_bytes: BIG,
+        segment_bytes: 1 << 22,
         class: Class::Spool,
     }
 }
@@ -109,6 +110,29 @@ fn a_clean_run_begins_and_ends_in_the_log() {
     let expected =
         ["1 system.started", "2 execution.denied", "3 system.stopped", "4 system.started", "5 system.stopped"];
     assert_eq!(story(dir.path()), expected);
+}
+
+#[test]
+fn a_segment_has_its_room_from_the_beginning_and_gives_back_what_it_did_not_use() {
+    const SEGMENT: u64 = 1 << 20;
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open_with(SpoolOptions { segment_bytes: SEGMENT, ..options(dir.path(), BIG) }).unwrap();
+    let on_disk = || {
+        let segments = segment::list(dir.path()).unwrap().into_iter();
+        segments
+            .map(|segment| (segment.bytes, 512 * std::fs::metadata(&segment.path).unwrap().blocks()))
+            .collect::<Vec<_>>()
+    };
+    let is_trimmed = |&(written, taken): &(u64, u64)| taken < written + (64 << 10);
+    assert!(matches!(on_disk()[..], [(written, taken)] if written < 4096 && taken >= SEGMENT));
+    while on_disk().len() < 2 {
+        let _receipt = spool.append(&denied()).unwrap();
+    }
+    spool.sync().unwrap();
+    let [full, begun] = on_disk().try_into().unwrap();
+    assert!(is_trimmed(&full) && begun.1 >= SEGMENT, "{full:?} {begun:?}");
+    spool.close().unwrap();
+    assert!(on_disk().iter().all(is_trimmed), "{:?}", on_disk());
 }
 
 /// Each event names the hash of the one before it, over restarts and segments.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::{Class, Phase, Receipt, Spool, SpoolError};
+use crate::evidence::active::give_back_room;
 use crate::evidence::segment;
 
 /// How long an event may be written and not yet on the disk.
@@ -78,7 +79,7 @@ impl Spool {
 
     /// Brings full segments to the disk, and the newest with its name.
     fn reach(&self, sealed: &[Arc<File>], newest: &File) -> io::Result<()> {
-        sealed.iter().try_for_each(|file| file.sync_data())?;
+        sealed.iter().try_for_each(|file| give_back_room(file).and_then(|()| file.sync_data()))?;
         if !sealed.is_empty() {
             segment::sync_dir(&self.options.dir)?;
         }

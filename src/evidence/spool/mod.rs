@@ -13,7 +13,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::active::Active;
+use super::active::{Active, give_back_room};
 use super::gap::{Cause, Gap, Gaps};
 use super::identity;
 use super::record::{self, BODY_MAX, HEADER};
@@ -197,6 +197,7 @@ impl Spool {
         let identity = identity::ensure(&options.dir).map_err(failed("make the identity"))?;
         options.source = format!("{}/{}", options.source, identity.simple());
         let Recovered { active, sealed, next, previous, ending } = recover(&options.dir).map_err(failed("recover"))?;
+        active.take_room(options.segment_bytes);
         let previous = previous.unwrap_or_else(|| Link::first(&options.source, Timestamp::default()).previous);
         let state = State {
             phase: Phase::Open,
@@ -267,8 +268,10 @@ impl Spool {
         let stopped = Event::new(EventKind::SystemStopped, self.clock.now(), TraceId::random());
         self.write(&mut state, &stopped)?;
         state.phase = Phase::Closed;
+        let newest = state.active.file();
         drop(state);
-        self.sync()
+        self.sync()?;
+        give_back_room(&newest).map_err(|source| self.failed("give back room", source))
     }
 
     /// False when the next ordinary event would be refused. Settlements may still have room.
@@ -323,6 +326,7 @@ impl Spool {
     /// the next sync's.
     fn roll(&self, state: &mut State) -> io::Result<()> {
         let fresh = Active::reopen(&self.options.dir, state.batch.first(), 0)?;
+        fresh.take_room(self.options.segment_bytes);
         state.sealed += state.active.bytes();
         let full = std::mem::replace(&mut state.active, fresh);
         state.unsynced_sealed.push(full.file());
