@@ -4,7 +4,12 @@
 //! invalid UTF-8, lone surrogates, control characters, trailing text, deep nesting. Numbers keep
 //! their literal text, so money never passes through a float. Grammar: RFC 8259.
 
+mod plain;
+pub mod write;
+
 use std::borrow::Cow;
+
+pub use self::plain::plain_length;
 
 /// Deepest nesting of arrays and objects.
 pub const DEPTH_MAX: usize = 32;
@@ -331,21 +336,17 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.at += 1;
         let start = self.at;
-        let rest = self.bytes.get(start..).unwrap_or_default();
-        let stop = memchr::memchr2(b'"', b'\\', rest);
-        let plain = rest.get(..stop.unwrap_or(rest.len())).unwrap_or_default();
-        if plain.iter().fold(false, |odd, byte| odd | (*byte < 0x20)) {
-            let odd = plain.iter().position(|byte| *byte < 0x20).unwrap_or(0);
-            return Err(JsonError::BadString(start + odd));
+        self.at += plain_length(self.bytes.get(start..).unwrap_or_default());
+        match self.peek() {
+            Some(b'"') => {
+                let text = self.slice(start, self.at)?;
+                self.at += 1;
+                Ok(Cow::Borrowed(text))
+            }
+            Some(b'\\') => self.escaped_string(start).map(Cow::Owned),
+            Some(_) => Err(JsonError::BadString(self.at)),
+            None => Err(JsonError::End),
         }
-        let Some(stop) = stop else { return Err(JsonError::End) };
-        self.at = start + stop;
-        if self.peek() == Some(b'\\') {
-            return self.escaped_string(start).map(Cow::Owned);
-        }
-        let text = self.slice(start, self.at)?;
-        self.at += 1;
-        Ok(Cow::Borrowed(text))
     }
 
     fn escaped_string(&mut self, start: usize) -> Result<String, JsonError> {

@@ -1,17 +1,21 @@
 //! How a refusal reads on the wire: one value, several shapes. A dialect changes the shape, never
 //! the code (contract.md).
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::model::event::Diff;
 use crate::model::ids::TraceId;
+use crate::model::json::write::{Always, Wire, object};
 use crate::model::reason::{Fault, ReasonCode};
+use crate::model::spell::Spelled;
 
 use super::preset::Dialect;
 
 /// Version of the published data contract that we speak.
 pub const PROTOCOL_VERSION: &str = "1.5";
+
+/// Room for most bodies.
+const BODY: usize = 768;
 
 /// A judgement, or what stood in its way.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,8 +135,7 @@ impl Refusal {
     #[must_use]
     pub fn body(&self, dialect: Dialect, trace: TraceId) -> Vec<u8> {
         let written = match dialect {
-            // A flood of refusals is one of these.
-            Dialect::Permyx => serde_json::to_vec(&self.shape(trace)),
+            Dialect::Permyx => Ok(self.written(trace)),
             Dialect::Acp => serde_json::to_vec(&self.acp(trace)),
             Dialect::Ucp => serde_json::to_vec(&self.ucp(self.published(trace))),
             Dialect::Graphql => serde_json::to_vec(&self.graphql(self.published(trace))),
@@ -147,28 +150,33 @@ impl Refusal {
     /// The published shape of `/validate`, with our additive members.
     #[must_use]
     pub fn published(&self, trace: TraceId) -> Value {
-        serde_json::to_value(self.shape(trace)).unwrap_or_default()
+        // INVARIANT: what was written is JSON.
+        serde_json::from_slice(&self.written(trace)).unwrap_or_default()
     }
 
-    fn shape(&self, trace: TraceId) -> Published<'_> {
-        Published {
-            allowed: false,
+    /// The same as it is sent: a flood of refusals is one of these.
+    fn written(&self, trace: TraceId) -> Vec<u8> {
+        let published = Published {
+            allowed: Always(false),
             decision: "denied",
             diff: &self.diff,
-            docs: self.docs(),
+            docs: Docs(self.code),
             error: Told { code: self.code.as_str(), message: self.sentence() },
             limit: self.limit.as_deref(),
             member: self.member.as_deref(),
             next: self.code.next_step(),
             observed: self.observed.as_deref(),
             permyx_protocol_version: PROTOCOL_VERSION,
-            reason_code: self.code.reason(),
-            retryable: self.code.retryable(),
+            reason_code: Always(self.code.reason()),
+            retryable: Always(self.code.retryable()),
             rule: self.rule.as_deref(),
-            token_consumed: false,
+            token_consumed: Always(false),
             token_state: self.token_state,
             trace_id: trace,
-        }
+        };
+        let mut body = Vec::with_capacity(BODY);
+        published.put(&mut body);
+        body
     }
 
     /// UCP protocol errors carry `code` and `content`, business errors `messages`: both are given.
@@ -210,13 +218,9 @@ impl Refusal {
     fn problem(&self, ours: Value) -> Value {
         let (code, sentence) = (self.code.as_str(), self.sentence());
         json!({
-            "type": self.docs(), "title": self.code.message(), "status": self.status, "detail": sentence,
+            "type": Docs(self.code).url().as_str(), "title": self.code.message(), "status": self.status, "detail": sentence,
             "code": code, "message": sentence, "permyx": ours,
         })
-    }
-
-    fn docs(&self) -> String {
-        format!("https://permyx.dev/c/{}", self.code.as_str())
     }
 
     #[must_use]
@@ -225,38 +229,62 @@ impl Refusal {
     }
 }
 
-#[derive(Serialize)]
 struct Told<'a> {
     code: &'static str,
     message: &'a str,
 }
 
 /// Alphabetical, as it is written.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Published<'a> {
-    allowed: bool,
+    allowed: Always<bool>,
     decision: &'static str,
-    #[serde(skip_serializing_if = "<[Diff]>::is_empty")]
     diff: &'a [Diff],
-    docs: String,
+    docs: Docs,
     error: Told<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     observed: Option<&'a str>,
-    #[serde(rename = "permyx_protocol_version")]
     permyx_protocol_version: &'static str,
-    reason_code: Option<ReasonCode>,
-    retryable: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    reason_code: Always<Option<ReasonCode>>,
+    retryable: Always<bool>,
     rule: Option<&'a str>,
-    token_consumed: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    token_consumed: Always<bool>,
     token_state: Option<&'static str>,
     trace_id: TraceId,
+}
+
+object!(Told<'_> { code: "code", message: "message" });
+object!(Published<'_> {
+    allowed: "allowed",
+    decision: "decision",
+    diff: "diff",
+    docs: "docs",
+    error: "error",
+    limit: "limit",
+    member: "member",
+    next: "next",
+    observed: "observed",
+    permyx_protocol_version: "permyx_protocol_version",
+    reason_code: "reasonCode",
+    retryable: "retryable",
+    rule: "rule",
+    token_consumed: "tokenConsumed",
+    token_state: "tokenState",
+    trace_id: "traceId",
+});
+
+/// Where a code is explained.
+struct Docs(Code);
+
+impl Docs {
+    fn url(&self) -> Spelled<64> {
+        Spelled::of("https://permyx.dev/c/").text(self.0.as_str())
+    }
+}
+
+impl Wire for Docs {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.url().put(out);
+    }
 }

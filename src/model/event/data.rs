@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::json::object;
 use super::{Diff, OrderedLine, Text};
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
 use crate::model::intent::Sha256;
+use crate::model::json::write::object;
 use crate::model::reason::ReasonCode;
 use crate::model::scope::Scope;
 use crate::model::signal::Signal;

@@ -4,7 +4,6 @@
 //! Numbers have no fractions and money is text, so that canonical bytes are the same everywhere.
 
 mod data;
-mod json;
 mod kind;
 mod wire;
 
@@ -17,8 +16,8 @@ pub use data::EventData;
 pub use kind::EventKind;
 pub use wire::Link;
 
-use self::json::object;
 use super::ids::{Correlation, Jti, TraceId};
+use super::json::write::object;
 use super::signal::Signal;
 use super::time::Timestamp;
 use super::trace_parent::TraceParent;

@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::json::{Wire, object};
 use super::{Event, EventData};
 use crate::model::ids::{AgentId, Correlation, Jti};
 use crate::model::intent::Sha256;
+use crate::model::json::write::{Wire, object};
 use crate::model::spell::Spelled;
 use crate::model::time::Timestamp;
 use crate::model::trace_parent::TraceParent;

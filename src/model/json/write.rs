@@ -1,11 +1,12 @@
-//! JSON as events are written: the canonical form of RFC 8785, member by member, straight into the bytes
-//! of the record. Several events are written for each request.
+//! JSON as events and refusals are written: the canonical form of RFC 8785, member by member, straight into the bytes of
+//! the record or the answer. Several events are written for each request, and floods of refusals.
 
 use std::sync::Arc;
 
 use uuid::Uuid;
 
-use super::Text;
+use super::plain_length;
+use crate::model::event::Text;
 use crate::model::ids::{AgentId, Correlation, Jti, StoreId, TraceId};
 use crate::model::intent::Sha256;
 use crate::model::reason::ReasonCode;
@@ -16,7 +17,7 @@ use crate::model::time::Timestamp;
 use crate::model::trace_parent::TraceParent;
 
 /// A value as it stands in an event.
-pub(super) trait Wire {
+pub(crate) trait Wire {
     fn put(&self, out: &mut Vec<u8>);
 
     /// True of what is left out.
@@ -26,18 +27,18 @@ pub(super) trait Wire {
 }
 
 /// The members of one object, in the order in which they are put.
-pub(super) struct Members<'o> {
+pub(crate) struct Members<'o> {
     out: &'o mut Vec<u8>,
     before: u8,
 }
 
 impl<'o> Members<'o> {
-    pub(super) fn of(out: &'o mut Vec<u8>) -> Self {
+    pub(crate) fn of(out: &'o mut Vec<u8>) -> Self {
         Self { out, before: b'{' }
     }
 
     /// `name` with its quotation marks and the colon.
-    pub(super) fn put(&mut self, name: &'static str, value: &impl Wire) {
+    pub(crate) fn put(&mut self, name: &'static str, value: &impl Wire) {
         if !value.is_absent() {
             self.out.push(std::mem::replace(&mut self.before, b','));
             self.out.extend_from_slice(name.as_bytes());
@@ -45,7 +46,7 @@ impl<'o> Members<'o> {
         }
     }
 
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         if self.before == b'{' {
             self.out.push(b'{');
         }
@@ -57,17 +58,17 @@ impl<'o> Members<'o> {
 /// that is forgotten does not compile.
 macro_rules! object {
     ($type:ty { $($member:ident: $name:literal),* $(,)? }) => {
-        impl crate::model::event::json::Wire for $type {
+        impl crate::model::json::write::Wire for $type {
             fn put(&self, out: &mut Vec<u8>) {
                 let Self { $($member),* } = self;
-                let mut members = crate::model::event::json::Members::of(out);
+                let mut members = crate::model::json::write::Members::of(out);
                 $(members.put(concat!("\"", $name, "\":"), $member);)*
                 members.end();
             }
         }
     };
 }
-pub(super) use object;
+pub(crate) use object;
 
 /// Types that print in an alphabet without anything to escape.
 macro_rules! spelled_plainly {
@@ -127,19 +128,12 @@ impl Wire for bool {
 
 impl Wire for str {
     fn put(&self, out: &mut Vec<u8>) {
-        let is_odd = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
-        if self.bytes().fold(0, |odd, byte| odd | is_odd(byte)) == 0 {
+        if plain_length(self.as_bytes()) == self.len() {
             plain(self.as_bytes(), out);
         } else {
             // INVARIANT: a text has a JSON form, and a Vec takes every write.
             let _ = serde_json::to_writer(out, self);
         }
-    }
-}
-
-impl Wire for &str {
-    fn put(&self, out: &mut Vec<u8>) {
-        (**self).put(out);
     }
 }
 
@@ -164,8 +158,9 @@ impl<const N: usize> Wire for Spelled<N> {
 
 impl<T: Wire> Wire for Option<T> {
     fn put(&self, out: &mut Vec<u8>) {
-        if let Some(value) = self {
-            value.put(out);
+        match self {
+            Some(value) => value.put(out),
+            None => out.extend_from_slice(b"null"),
         }
     }
 
@@ -174,7 +169,7 @@ impl<T: Wire> Wire for Option<T> {
     }
 }
 
-impl<T: Wire> Wire for &T {
+impl<T: Wire + ?Sized> Wire for &T {
     fn put(&self, out: &mut Vec<u8>) {
         (**self).put(out);
     }
@@ -184,8 +179,17 @@ impl<T: Wire> Wire for &T {
     }
 }
 
+/// What is written where it would be left out: `false`, or `null`.
+pub(crate) struct Always<T>(pub(crate) T);
+
+impl<T: Wire> Wire for Always<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.put(out);
+    }
+}
+
 /// An empty list is left out.
-impl<T: Wire> Wire for Vec<T> {
+impl<T: Wire> Wire for [T] {
     fn put(&self, out: &mut Vec<u8>) {
         let mut before = b'[';
         for value in self {
@@ -197,6 +201,16 @@ impl<T: Wire> Wire for Vec<T> {
 
     fn is_absent(&self) -> bool {
         self.is_empty()
+    }
+}
+
+impl<T: Wire> Wire for Vec<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        (**self).put(out);
+    }
+
+    fn is_absent(&self) -> bool {
+        (**self).is_absent()
     }
 }
 
