@@ -195,7 +195,10 @@ pub fn tokens(headers: &HeaderMap) -> Result<Option<Tokens>, Refusal> {
     if text.is_empty() {
         return Err(Refusal::malformed(400, MEMBER, "the token header is empty or not ASCII"));
     }
-    let tokens = Tokens::of(MEMBER, text.split(',').map(str::trim))?;
+    let tokens = match memchr::memchr(b',', text.as_bytes()) {
+        None => Tokens::of(MEMBER, std::iter::once(text))?,
+        Some(_) => Tokens::of(MEMBER, text.split(',').map(str::trim))?,
+    };
     match tokens.presented() {
         Ok(_) => Ok(Some(tokens)),
         Err(_too_long) => Err(Refusal::malformed(431, MEMBER, "an execution token has at most 4096 bytes")),

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use memchr::memmem;
-
 tokio::task_local! {
     static PHASE: Phase;
 }
@@ -84,52 +82,48 @@ impl Phase {
     }
 }
 
-/// Looks for the end of a head that began between two requests. What comes behind it is not looked at, and begins
-/// none: where requests come together nobody counts. Nor where a line ends in a bare line feed: some take two of
-/// them for the end.
+/// Looks for the end of a head that began between two requests: the first empty line but the first one. What comes behind
+/// it is not looked at, and begins none: where requests come together nobody counts. Nor where a line ends in a bare line
+/// feed: some take two of them for the end.
 #[derive(Debug, Default)]
 pub(super) struct HeadScan {
     open: bool,
     seen: u64,
-    /// The last bytes of what was seen, as far as an end may have begun there.
-    tail: [u8; 3],
+    /// A line of it is over.
+    begun: bool,
+    /// Bytes of the line that is not, and the last of them.
+    line: usize,
+    last: u8,
 }
 
 impl HeadScan {
     /// How long the head is, if it ends in these bytes.
     fn end_in(&mut self, bytes: &[u8]) -> Option<u64> {
-        const END: &[u8] = b"\r\n\r\n";
         if !self.open {
             return None;
         }
-        let mut over = [0; 6];
-        let here = bytes.len().min(3);
-        over.get_mut(..3)?.copy_from_slice(&self.tail);
-        over.get_mut(3..3 + here)?.copy_from_slice(bytes.get(..here)?);
-        let end = match memmem::find(over.get(..3 + here)?, END) {
-            Some(at) => Some(at + END.len() - 3),
-            None => memmem::find(bytes, END).map(|at| at + END.len()),
-        };
-        if has_bare_line_feed(self.tail[2], bytes.get(..end.unwrap_or(bytes.len()))?) {
-            self.open = false;
-            return None;
-        }
-        if let Some(end) = end {
-            self.open = false;
-            return Some(self.seen + end as u64);
+        let mut begins = 0;
+        for at in memchr::memchr_iter(b'\n', bytes) {
+            let line = self.line + (at - begins);
+            let before = if at > begins { bytes.get(at - 1).copied() } else { Some(self.last) };
+            let is_end = self.begun && line == 1;
+            if is_end || before != Some(b'\r') {
+                self.open = false;
+            }
+            if before != Some(b'\r') {
+                return None;
+            }
+            begins = at + 1;
+            if is_end {
+                return Some(self.seen + begins as u64);
+            }
+            (self.begun, self.line, self.last) = (true, 0, b'\n');
         }
         self.seen += bytes.len() as u64;
-        let tail = [&self.tail, bytes].concat();
-        self.tail.copy_from_slice(tail.get(tail.len() - 3..)?);
+        self.line += bytes.len() - begins;
+        self.last = bytes.last().copied().unwrap_or(self.last);
         None
     }
-}
-
-fn has_bare_line_feed(before: u8, bytes: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', bytes).any(|at| {
-        let previous = at.checked_sub(1).map_or(Some(&before), |previous| bytes.get(previous));
-        previous != Some(&b'\r')
-    })
 }
 
 #[cfg(test)]

@@ -83,12 +83,37 @@ impl Sort {
     }
 }
 
+/// How many events of a caller and a sort are written one by one.
+const fn singly(caller: &Caller, pressed: bool) -> u64 {
+    match (caller, pressed) {
+        (Caller::Others, true) => 0,
+        (_, true) => SINGLY_PRESSED,
+        (_, false) => SINGLY,
+    }
+}
+
 /// What was seen of one sort in the current window.
+#[derive(Default)]
 struct Count {
     singly: u64,
     folded: u64,
     /// The first that was folded, and when the last was.
     told_by: Option<(Box<Event>, Timestamp)>,
+}
+
+impl Count {
+    fn take(&mut self, event: &Event, singly: u64, now: Timestamp) -> Fate {
+        if self.singly < singly {
+            self.singly += 1;
+            return Fate::Write;
+        }
+        self.folded += 1;
+        match &mut self.told_by {
+            Some((_, last)) => *last = now,
+            None => self.told_by = Some((Box::new(event.clone()), now)),
+        }
+        Fate::Folded
+    }
 }
 
 /// What is to be done with an event.
@@ -113,7 +138,10 @@ impl Folds {
         self.since.get_or_insert(now);
         let room = if pressed { TOLD_APART_PRESSED } else { TOLD_APART };
         let mut sort = Sort::of(event, caller);
-        if !self.counts.contains_key(&sort) && self.counts.len() >= room {
+        if let Some(count) = self.counts.get_mut(&sort) {
+            return count.take(event, singly(&sort.caller, pressed), now);
+        }
+        if self.counts.len() >= room {
             if !pressed {
                 return Fate::Write;
             }
@@ -122,22 +150,8 @@ impl Folds {
                 return Fate::Write;
             }
         }
-        let singly = match (&sort.caller, pressed) {
-            (Caller::Others, true) => 0,
-            (_, true) => SINGLY_PRESSED,
-            (_, false) => SINGLY,
-        };
-        let count = self.counts.entry(sort).or_insert(Count { singly: 0, folded: 0, told_by: None });
-        if count.singly < singly {
-            count.singly += 1;
-            return Fate::Write;
-        }
-        count.folded += 1;
-        match &mut count.told_by {
-            Some((_, last)) => *last = now,
-            None => count.told_by = Some((Box::new(event.clone()), now)),
-        }
-        Fate::Folded
+        let singly = singly(&sort.caller, pressed);
+        self.counts.entry(sort).or_default().take(event, singly, now)
     }
 
     /// Whether the window is over.
