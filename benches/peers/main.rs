@@ -40,6 +40,7 @@ use keys::Keys;
 use load::{Load, Offer};
 use proxy::{Peer, Proxy, Setting};
 use redis::Redis;
+use requests::Sizes;
 use table::{Measured, render};
 
 #[derive(Parser)]
@@ -64,6 +65,9 @@ struct Args {
     /// Bytes of a body, at least
     #[arg(long, default_value_t = 0)]
     body: usize,
+    /// Bytes of the product id in a token, at most 128: a longer token
+    #[arg(long, default_value_t = 0)]
+    product: usize,
     /// Stores that the gateway has routes and policies for
     #[arg(long, default_value_t = 1)]
     stores: usize,
@@ -190,11 +194,12 @@ fn measure(args: &Args, job: Job, peer: Peer, keys: &Keys, counter: Option<&Coun
     };
     let mut proxy = Proxy::start(peer, &setting);
     let offer = Offer { connections: args.connections, rate: args.rate, spins: job.lets_the_load_side_spin() };
-    let requests = requests::of(job, args.requests, args.body, &keys.signing);
+    let sizes = Sizes { body: args.body, product: args.product };
+    let requests = requests::of(job, args.requests, sizes, &keys.signing);
     let warm = match job {
         // What is replayed was used before.
         Job::Replay => requests::first(&requests, args.warm_up),
-        _ => requests::of(job, args.warm_up, args.body, &keys.signing),
+        _ => requests::of(job, args.warm_up, sizes, &keys.signing),
     };
     load.send(proxy.address, &warm, Offer { rate: None, ..offer });
     let count = |proxy: &Proxy, on| counter.zip(proxy.process()).map(|(counter, process)| counter.count(process, on));

@@ -1,7 +1,7 @@
 //! What the callers send: the same bytes to every proxy.
 
 use permyx::clock::Clock;
-use permyx::model::ids::{AgentId, Jti};
+use permyx::model::ids::{AgentId, Jti, ProductId};
 use permyx::token::issue::{Grant, Lifetime, issue};
 use permyx::token::keys::SigningKey;
 
@@ -14,13 +14,23 @@ pub const ONE_WRONG_IN: usize = 100;
 /// A character of the signature, counted from its end, that a forger changes.
 const FORGED_AT: usize = 170;
 
-/// Signed now: a gateway refuses what is older than itself. `body`: its bytes, at least.
-pub fn of(job: Job, count: usize, body: usize, key: &SigningKey) -> Requests {
+/// How long they are.
+#[derive(Clone, Copy)]
+pub struct Sizes {
+    /// Bytes of a body, at least.
+    pub body: usize,
+    /// Bytes of the product id in a token, which has none where there are none.
+    pub product: usize,
+}
+
+/// Signed now: a gateway refuses what is older than itself.
+pub fn of(job: Job, count: usize, Sizes { body, product }: Sizes, key: &SigningKey) -> Requests {
+    let product = ProductId::parse(&"p".repeat(product)).ok();
     let tokens = match job {
         Job::Pass => Vec::new(),
-        Job::Replay => vec![token(key)],
-        Job::Burn | Job::Shared => tokens(key, count),
-        Job::Forged => tokens(key, count).into_iter().map(forged).collect(),
+        Job::Replay => vec![token(key, product.as_ref())],
+        Job::Burn | Job::Shared => tokens(key, product.as_ref(), count),
+        Job::Forged => tokens(key, product.as_ref(), count).into_iter().map(forged).collect(),
     };
     let mut requests = Requests::default();
     for n in 0..count {
@@ -59,9 +69,9 @@ pub fn is_wrong(job: Job, n: usize) -> bool {
     matches!(job, Job::Burn | Job::Shared) && n % ONE_WRONG_IN == ONE_WRONG_IN / 2
 }
 
-fn tokens(key: &SigningKey, count: usize) -> Vec<String> {
+fn tokens(key: &SigningKey, product: Option<&ProductId>, count: usize) -> Vec<String> {
     let half = count / 2;
-    let some = |count: usize| std::iter::repeat_with(|| token(key)).take(count).collect::<Vec<_>>();
+    let some = |count: usize| std::iter::repeat_with(|| token(key, product)).take(count).collect::<Vec<_>>();
     std::thread::scope(|scope| {
         let first = scope.spawn(|| some(half));
         let rest = some(count - half);
@@ -69,11 +79,11 @@ fn tokens(key: &SigningKey, count: usize) -> Vec<String> {
     })
 }
 
-fn token(key: &SigningKey) -> String {
+fn token(key: &SigningKey, product: Option<&ProductId>) -> String {
     let intent = mug();
     let (agent, issued) = (AgentId::parse("ak_bench").unwrap(), Clock::system().now());
-    let grant =
-        Grant { intent: &intent, agent: &agent, product: None, jti: Jti::random(), issued, lifetime: Lifetime::MAX };
+    let (jti, lifetime) = (Jti::random(), Lifetime::MAX);
+    let grant = Grant { intent: &intent, agent: &agent, product, jti, issued, lifetime };
     issue(key, &grant).unwrap().text
 }
 
