@@ -73,9 +73,10 @@ impl Active {
     }
 }
 
-/// Gives back the room that was taken for a segment and is not used.
-pub fn give_back_room(file: &File) -> io::Result<()> {
-    file.set_len(file.metadata()?.len())
+/// Gives back the room that was taken for a segment and is not used. Where that fails the disk has less of it, and nothing
+/// else happens.
+pub fn give_back_room(file: &File) {
+    let _ = file.metadata().and_then(|found| file.set_len(found.len()));
 }
 
 impl<M: Medium> Active<M> {

@@ -79,7 +79,10 @@ impl Spool {
 
     /// Brings full segments to the disk, and the newest with its name.
     fn reach(&self, sealed: &[Arc<File>], newest: &File) -> io::Result<()> {
-        sealed.iter().try_for_each(|file| give_back_room(file).and_then(|()| file.sync_data()))?;
+        for file in sealed {
+            give_back_room(file);
+            file.sync_data()?;
+        }
         if !sealed.is_empty() {
             segment::sync_dir(&self.options.dir)?;
         }

@@ -270,8 +270,8 @@ impl Spool {
         state.phase = Phase::Closed;
         let newest = state.active.file();
         drop(state);
-        self.sync()?;
-        give_back_room(&newest).map_err(|source| self.failed("give back room", source))
+        give_back_room(&newest);
+        self.sync()
     }
 
     /// False when the next ordinary event would be refused. Settlements may still have room.
