@@ -5,8 +5,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use rustix::fs::{FallocateFlags, fallocate};
-
 use super::segment;
 
 /// Where bytes are appended: a file, or in tests a failing one.
@@ -65,18 +63,6 @@ impl Active {
         }
         Ok(Self { first, file: Arc::new(file), bytes })
     }
-
-    /// Takes room on the disk for so many bytes, in one piece where that can be had. To a file that grows bit by bit, nobody
-    /// can write while the bits are joined (ext4: 1 to 5 ms at a time). Where none is given, each write finds its own.
-    pub fn take_room(&self, bytes: u64) {
-        let _ = fallocate(&*self.file, FallocateFlags::KEEP_SIZE, 0, bytes);
-    }
-}
-
-/// Gives back the room that was taken for a segment and is not used. Where that fails the disk has less of it, and nothing
-/// else happens.
-pub fn give_back_room(file: &File) {
-    let _ = file.metadata().and_then(|found| file.set_len(found.len()));
 }
 
 impl<M: Medium> Active<M> {
@@ -100,8 +86,8 @@ impl<M: Medium> Active<M> {
                 self.bytes += record.len() as u64;
                 Ok(())
             }
-            // What became read-only cannot be cut, and took nothing either.
-            Err(error) => match self.file.cut_to(self.bytes).or_else(|_| self.is_as_before()) {
+            // What became read-only cannot be cut, and took nothing either. A cut gives room back.
+            Err(error) => match self.is_as_before().or_else(|_| self.file.cut_to(self.bytes)) {
                 Ok(()) => Err(Fault::Undone(error)),
                 Err(_) => Err(Fault::Torn(error)),
             },

@@ -9,6 +9,7 @@ mod gap;
 mod identity;
 pub mod record;
 mod recover;
+mod room;
 mod segment;
 mod ship;
 mod spool;

@@ -9,8 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::{Class, Phase, Receipt, Spool, SpoolError};
-use crate::evidence::active::give_back_room;
-use crate::evidence::segment;
+use crate::evidence::{room, segment};
 
 /// How long an event may be written and not yet on the disk.
 const SYNC_EVERY: Duration = Duration::from_millis(10);
@@ -21,8 +20,9 @@ const DURABLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// How far the disk is.
 pub(super) struct Disk {
-    /// Held for the length of a sync, so that a second caller waits for the first one's.
-    syncing: Mutex<()>,
+    /// Held for the length of a sync, so that a second caller waits for the first one's. The segment that has its room, by
+    /// its first sequence.
+    syncing: Mutex<Option<u64>>,
     /// Somebody waits.
     wanted: Notify,
     reached: watch::Sender<Reached>,
@@ -46,8 +46,8 @@ impl Spool {
     /// Waits until everything that was appended before this call is on the disk.
     pub fn sync(&self) -> Result<(), SpoolError> {
         let disk = &self.disk;
-        let _one_at_a_time = disk.syncing.lock();
-        let (sealed, file, last) = {
+        let mut roomy = disk.syncing.lock();
+        let (sealed, file, last, segment) = {
             let mut state = self.state.lock();
             if state.phase == Phase::Broken {
                 let _ = disk.reached.send_replace(Reached::Failed);
@@ -58,8 +58,16 @@ impl Spool {
             if !std::mem::take(&mut state.unsynced) {
                 return Ok(());
             }
-            (std::mem::take(&mut state.unsynced_sealed), state.active.file(), state.next - 1)
+            let sealed = std::mem::take(&mut state.unsynced_sealed);
+            (sealed, state.active.file(), state.next - 1, state.active.first())
         };
+        if roomy.replace(segment) != Some(segment) {
+            // Before its first bytes are brought to the disk: they stand in the same piece.
+            if !room::take(&file, self.options.segment_bytes) {
+                let _nobody_writes = self.state.lock();
+                room::give_back(&file);
+            }
+        }
         let synced = self.reach(&sealed, &file);
         let _ = disk.reached.send_replace(if synced.is_ok() { Reached::Through(last) } else { Reached::Failed });
         synced.map_err(|source| {
@@ -80,7 +88,7 @@ impl Spool {
     /// Brings full segments to the disk, and the newest with its name.
     fn reach(&self, sealed: &[Arc<File>], newest: &File) -> io::Result<()> {
         for file in sealed {
-            give_back_room(file);
+            room::give_back(file);
             file.sync_data()?;
         }
         if !sealed.is_empty() {

@@ -13,11 +13,12 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use uuid::Uuid;
 
-use super::active::{Active, give_back_room};
+use super::active::Active;
 use super::gap::{Cause, Gap, Gaps};
 use super::identity;
 use super::record::{self, BODY_MAX, HEADER};
 use super::recover::{Ending, Recovered, recover};
+use super::room;
 use super::segment::{self, Keep};
 use crate::clock::Clock;
 use crate::model::event::{Event, EventKind, Link};
@@ -197,7 +198,6 @@ impl Spool {
         let identity = identity::ensure(&options.dir).map_err(failed("make the identity"))?;
         options.source = format!("{}/{}", options.source, identity.simple());
         let Recovered { active, sealed, next, previous, ending } = recover(&options.dir).map_err(failed("recover"))?;
-        active.take_room(options.segment_bytes);
         let previous = previous.unwrap_or_else(|| Link::first(&options.source, Timestamp::default()).previous);
         let state = State {
             phase: Phase::Open,
@@ -270,8 +270,9 @@ impl Spool {
         state.phase = Phase::Closed;
         let newest = state.active.file();
         drop(state);
-        give_back_room(&newest);
-        self.sync()
+        let synced = self.sync();
+        room::give_back(&newest);
+        synced
     }
 
     /// False when the next ordinary event would be refused. Settlements may still have room.
@@ -326,7 +327,6 @@ impl Spool {
     /// the next sync's.
     fn roll(&self, state: &mut State) -> io::Result<()> {
         let fresh = Active::reopen(&self.options.dir, state.batch.first(), 0)?;
-        fresh.take_room(self.options.segment_bytes);
         state.sealed += state.active.bytes();
         let full = std::mem::replace(&mut state.active, fresh);
         state.unsynced_sealed.push(full.file());
