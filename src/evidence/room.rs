@@ -25,3 +25,23 @@ fn has_plenty(file: &File, bytes: u64) -> bool {
     let free = fstatvfs(file).map_err(io::Error::from).map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
     free.is_ok_and(|free| free / SEGMENTS_FREE > bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_with_little_room_keeps_it() {
+        let file = tempfile::tempfile().unwrap();
+        let taken = || file.metadata().unwrap().blocks();
+        let free = fstatvfs(&file).map(|disk| disk.f_bavail * disk.f_frsize).unwrap();
+        assert!(take(&file, free / SEGMENTS_FREE + 1));
+        assert_eq!(taken(), 0);
+        assert!(take(&file, 1 << 16));
+        assert!(512 * taken() >= 1 << 16);
+        give_back(&file);
+        assert_eq!((taken(), file.metadata().unwrap().len()), (0, 0));
+    }
+}

@@ -195,6 +195,7 @@ pub fn tokens(headers: &HeaderMap) -> Result<Option<Tokens>, Refusal> {
     if text.is_empty() {
         return Err(Refusal::malformed(400, MEMBER, "the token header is empty or not ASCII"));
     }
+    // Nearly always it is one, and long.
     let tokens = match memchr::memchr(b',', text.as_bytes()) {
         None => Tokens::of(MEMBER, std::iter::once(text))?,
         Some(_) => Tokens::of(MEMBER, text.split(',').map(str::trim))?,

@@ -157,6 +157,11 @@ mod tests {
             heard.begin(None, Some(4)).await;
             assert!(heard.0.is_between(), "{cut}");
         }
+        for odd in [&b"\r\nGET / HTTP/1.1\r\n\r\n"[..], b"GET / HTTP/1.1\r\nA: b\r\r\n\r\n"] {
+            heard.hear(odd);
+            heard.begin(None, Some(0)).await;
+            assert!(heard.0.is_between(), "{:?}", odd.escape_ascii());
+        }
         heard.hear(b"GET / HTTP/1.1\r\n\r\nG");
         heard.begin(None, Some(0)).await;
         assert!(!heard.0.is_between(), "a byte of the next one is here");

@@ -1,6 +1,6 @@
 //! What may stand in a JSON string as it is: all but quotation marks, backslashes and control characters (RFC 8259 §7).
 
-/// A sequence of words that is looked through one by one: most strings end in them.
+/// So many words of eight bytes are looked through one by one: most strings end in them.
 const WORDS: usize = 4;
 
 /// How many bytes from the first one on may stand there as they are.

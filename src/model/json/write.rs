@@ -16,7 +16,7 @@ use crate::model::spell::Spelled;
 use crate::model::time::Timestamp;
 use crate::model::trace_parent::TraceParent;
 
-/// A value as it stands in an event.
+/// A value as it is written.
 pub(crate) trait Wire {
     fn put(&self, out: &mut Vec<u8>);
 
