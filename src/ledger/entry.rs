@@ -5,6 +5,7 @@ use bytes::Bytes;
 use crate::decide::velocity::{Exceeded, Limits};
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
 use crate::model::intent::Sha256;
+use crate::model::spell::Spelled;
 use crate::model::time::Timestamp;
 
 /// Whose memory a token is looked up in. Observing never spoils a token for enforcement.
@@ -68,9 +69,20 @@ impl Digest {
             joined.extend_from_slice(&(part.len() as u64).to_be_bytes());
             joined.extend_from_slice(part);
         }
+        Self::half_of(Sha256::of(&joined))
+    }
+
+    #[must_use]
+    pub fn half_of(digest: Sha256) -> Self {
         let mut half = [0; 16];
-        half.copy_from_slice(Sha256::of(&joined).as_bytes().split_at(16).0);
+        half.copy_from_slice(digest.as_bytes().split_at(16).0);
         Self(half)
+    }
+
+    /// 32 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn spelled(self) -> Spelled<32> {
+        Spelled::of("").hex(&self.0)
     }
 
     #[must_use]
@@ -86,7 +98,7 @@ impl Digest {
 
 impl std::fmt::Display for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(self.spelled().as_str())
     }
 }
 

@@ -8,9 +8,10 @@ use crate::model::time::Timestamp;
 
 use super::super::LedgerError;
 use super::super::epoch::Epoch;
+use super::keys::Keys;
 use super::line::{Line, parsed};
 use super::scripts::Script;
-use super::text::{self, Keys};
+use super::text;
 use super::vet::CLOCK_OFF_MAX_MS;
 use super::{EPOCH_HEALTHY_MS, Notice, RETENTION_MS, SKEW_S, Shared, Trouble};
 
@@ -114,7 +115,7 @@ impl Shared {
         let keys = [Keys(store).epoch()];
         let (now, id) = (self.clock.now().millis(), uuid::Uuid::new_v4().simple().to_string());
         let build = |mark: &str| {
-            let mut call = Script::Epoch.call(keys.iter());
+            let mut call = Script::Epoch.call(keys.into_iter());
             call.arg(mark).arg(now).arg(&id).arg(EPOCH_HEALTHY_MS).arg(RETENTION_MS).arg(CLOCK_OFF_MAX_MS);
             call
         };

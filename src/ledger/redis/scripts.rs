@@ -4,6 +4,12 @@ use std::sync::LazyLock;
 
 use redis::Cmd;
 
+use super::keys::Key;
+
+/// Room for a call, most of which have no more.
+const ARGUMENTS: usize = 32;
+const BYTES: usize = 1024;
+
 /// A script. Its text is sent once for each connection; after that its digest stands for it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Script {
@@ -34,9 +40,9 @@ impl Script {
     }
 
     /// A call with these keys; arguments are added behind them.
-    pub(super) fn call<'k>(self, keys: impl ExactSizeIterator<Item = &'k String>) -> Cmd {
-        let mut command = redis::cmd("EVALSHA");
-        command.arg(self.digest()).arg(keys.len());
+    pub(super) fn call<'k>(self, keys: impl Iterator<Item = Key<'k>> + Clone) -> Cmd {
+        let mut command = Cmd::with_capacity(ARGUMENTS, BYTES);
+        command.arg("EVALSHA").arg(self.digest()).arg(keys.clone().count());
         keys.for_each(|key| _ = command.arg(key));
         command
     }

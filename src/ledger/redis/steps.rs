@@ -3,6 +3,7 @@
 use crate::decide::velocity::{Exceeded, Limits, Rule, Usage};
 use crate::model::ids::{AgentId, StoreId, TraceId};
 use crate::model::money::Price;
+use crate::model::spell::Spelled;
 use crate::model::time::Timestamp;
 
 use super::super::entry::Counted;
@@ -12,10 +13,11 @@ use super::super::{
     Standing,
 };
 use super::ask::Effort;
+use super::keys::Keys;
 use super::line::parsed;
 use super::options::Durability;
 use super::scripts::Script;
-use super::text::{self, Full, Keys};
+use super::text::{self, Fresh, Full, Member};
 use super::upkeep::Later;
 use super::{EPOCH_HEALTHY_MS, SKEW_S, Shared, Trouble};
 
@@ -30,42 +32,39 @@ impl Shared {
     pub(super) async fn reserve(&self, claim: Claim) -> Result<Reserve, LedgerError> {
         let claim = claim.in_its_namespace();
         let keys = Keys(&claim.slot.store);
-        let [hour, hour_sum, day, day_sum] = keys.counts(&claim.agent);
         let names = [
             keys.token(claim.slot.namespace, claim.slot.jti),
             keys.epoch(),
             keys.reservations(),
             keys.purpose(claim.purpose),
-            hour,
-            hour_sum,
-            day,
-            day_sum,
         ];
-        let now = self.clock.now().millis();
-        let (trace, member) = (text::hex(claim.trace), text::member(&claim.slot, claim.trace));
-        let entry = text::entry(&claim, now, &self.options.replica);
+        let counts = claim.limits.any().then(|| keys.counts(&claim.agent));
+        let now_ms = self.clock.now().millis();
+        let entry = Fresh { claim: &claim, now_ms, replica: &self.options.replica };
         let limit = |limit: Option<i64>| limit.map_or_else(String::new, |limit| limit.to_string());
         let build = |mark: &str| {
-            let mut call = Script::Reserve.call(names.iter());
-            call.arg(&trace).arg(&entry).arg(&member).arg(mark).arg(claim.issued.seconds()).arg(SKEW_S).arg(now);
+            let mut call = Script::Reserve.call(names.into_iter().chain(counts.into_iter().flatten()));
+            call.arg(text::hex(claim.trace).as_str()).arg(entry).arg(Member(&claim.slot, claim.trace)).arg(mark);
+            call.arg(claim.issued.seconds()).arg(SKEW_S).arg(now_ms);
             call.arg(RETENTION_MS).arg(EPOCH_HEALTHY_MS).arg(self.lease_ms()).arg(u8::from(claim.purpose.is_some()));
-            call.arg(claim.confirmed.map_or_else(String::new, text::hex)).arg(PURPOSE_MS);
+            let confirmed = claim.confirmed.map(text::hex);
+            call.arg(confirmed.as_ref().map_or("", Spelled::as_str)).arg(PURPOSE_MS);
             call.arg(limit(claim.limits.orders_per_hour.map(i64::from))).arg(limit(claim.limits.spend_per_hour));
             call.arg(limit(claim.limits.spend_per_day)).arg(spent(&claim));
             call
         };
-        let mut ghost = Ghost { shared: self, left: Some((claim.clone(), entry.clone(), self.effort())) };
+        let mut ghost = Ghost { shared: self, entry, how: claim.if_unanswered, effort: self.effort(), is_owned: false };
         let reply = ghost.ask(build).await?;
         let word = |n: usize| reply.get(n).map(String::as_str).unwrap_or_default();
-        let attempts = ghost.attempts();
-        match &mut ghost.left {
+        let attempts = ghost.effort.attempts();
+        if attempts > 1 && !matches!(word(0), "first" | "known") {
             // The call is refused, and a first sending may still be on its way.
-            Some((claim, ..)) if attempts > 1 && !matches!(word(0), "first" | "known") => {
-                claim.if_unanswered = Settlement::Released;
-            }
+            ghost.how = Settlement::Released;
+        } else {
             // Whatever is still on its way finds the token used.
-            left => *left = None,
+            ghost.is_owned = true;
         }
+        drop(ghost);
         match word(0) {
             "first" => Ok(Reserve::First(reservation(claim, attempts))),
             "known" => Ok(Reserve::Known(read_entry(word(1))?)),
@@ -94,26 +93,21 @@ impl Shared {
             Settlement::Released => ("-", Standing::Unused),
         };
         let keys = Keys(&slot.store);
-        let nobody = AgentId::nobody();
-        let [hour, hour_sum, day, day_sum] = keys.counts(counted.as_ref().map_or(&nobody, |counted| &counted.agent));
         let names = [
             keys.token(slot.namespace, slot.jti),
             keys.reservations(),
             keys.purpose(*purpose),
             keys.answer(slot.namespace, slot.jti),
-            hour,
-            hour_sum,
-            day,
-            day_sum,
         ];
+        let counts = counted.as_ref().map(|counted| keys.counts(&counted.agent));
         let kept = answer.filter(|answer| how == Settlement::Burned && answer.body.len() <= ANSWER_MAX);
         let kept = kept.map(text::answer).unwrap_or_default();
         let limits = counted.as_ref().map(|counted| counted.limits).unwrap_or_default();
         let (by_hour, by_day) = (counted_by_hour(limits), limits.spend_per_day.is_some());
         let tomb = tomb.map_or_else(String::new, |entry| entry.replacen("1|R|", &format!("1|{state}|"), 1));
         let build = |_: &str| {
-            let mut call = Script::Settle.call(names.iter());
-            call.arg(text::hex(*trace)).arg(text::member(slot, *trace)).arg(state).arg(self.clock.now().millis());
+            let mut call = Script::Settle.call(names.into_iter().chain(counts.into_iter().flatten()));
+            call.arg(text::hex(*trace).as_str()).arg(Member(slot, *trace)).arg(state).arg(self.clock.now().millis());
             call.arg(u8::from(purpose.is_some())).arg(PURPOSE_MS).arg(kept.as_ref()).arg(u8::from(by_hour));
             call.arg(u8::from(by_day))
                 .arg(counted.as_ref().map_or(0, |counted| counted.amount))
@@ -142,7 +136,7 @@ impl Shared {
         let [hour, hour_sum, day, day_sum] = keys.counts(agent);
         let names = [keys.epoch(), hour, hour_sum, day, day_sum];
         let build = |mark: &str| {
-            let mut call = Script::Usage.call(names.iter());
+            let mut call = Script::Usage.call(names.into_iter());
             call.arg(mark).arg(EPOCH_HEALTHY_MS).arg(self.clock.now().millis());
             call
         };
@@ -161,14 +155,14 @@ impl Shared {
 
     pub(super) async fn full(&self, slot: &Slot) -> Result<Option<Full>, Trouble> {
         let key = Keys(&slot.store).token(slot.namespace, slot.jti);
-        let value = self.ask_plain(&slot.store, redis::cmd("GET").arg(&key)).await?;
+        let value = self.ask_plain(&slot.store, redis::cmd("GET").arg(key)).await?;
         let Some(text) = parsed::<Option<String>>(value)? else { return Ok(None) };
         Ok(Some(text::read_entry(&text).ok_or(Trouble::WrongType)?))
     }
 
     pub(super) async fn answer(&self, slot: &Slot) -> Result<Option<Answer>, Trouble> {
         let key = Keys(&slot.store).answer(slot.namespace, slot.jti);
-        let value = self.ask_plain(&slot.store, redis::cmd("GET").arg(&key)).await?;
+        let value = self.ask_plain(&slot.store, redis::cmd("GET").arg(key)).await?;
         let text: Option<Vec<u8>> = parsed(value)?;
         Ok(text.and_then(|text| text::read_answer(text.into())))
     }
@@ -185,8 +179,8 @@ impl Shared {
         };
         let names = [keys.token(slot.namespace, slot.jti), keys.reservations(), keys.purpose(purpose)];
         let build = |_: &str| {
-            let mut call = Script::Abandon.call(names.iter());
-            call.arg(text::hex(*trace)).arg(text::member(slot, *trace)).arg(state);
+            let mut call = Script::Abandon.call(names.into_iter());
+            call.arg(text::hex(*trace).as_str()).arg(Member(slot, *trace)).arg(state);
             call.arg(u8::from(purpose.is_some())).arg(self.clock.now().millis()).arg(PURPOSE_MS).arg(until_ms);
             call
         };
@@ -217,7 +211,7 @@ impl Shared {
     /// Takes a lapsed reservation that was told of out of the reservations.
     pub(super) async fn told(&self, lapsed: &Lapsed) -> Result<(), Trouble> {
         let key = Keys(&lapsed.slot.store).reservations();
-        let member = text::member(&lapsed.slot, lapsed.trace);
+        let member = Member(&lapsed.slot, lapsed.trace);
         self.ask_plain(&lapsed.slot.store, redis::cmd("ZREM").arg(key).arg(member)).await.map(drop)
     }
 
@@ -272,33 +266,34 @@ fn reservation(claim: Claim, attempts: u32) -> Reservation {
 /// waits for it any more, it is settled later: nothing may haunt the ledger that nobody owns.
 struct Ghost<'a> {
     shared: &'a Shared,
-    left: Option<(Claim, String, Effort)>,
+    entry: Fresh<'a>,
+    /// How it is settled then.
+    how: Settlement,
+    effort: Effort,
+    /// True once there is nothing to settle, or somebody else does.
+    is_owned: bool,
 }
 
 impl Ghost<'_> {
     async fn ask(&mut self, build: impl Fn(&str) -> redis::Cmd) -> Result<Vec<String>, LedgerError> {
-        let Some((claim, _, effort)) = &mut self.left else { return Err(Trouble::Refused.into()) };
         let replicas = self.shared.replicas();
-        let asked = self.shared.ask_in_epoch(effort, &claim.slot.store, build, replicas).await;
-        if asked.is_err() && !effort.is_doubtful() {
-            self.left = None;
-        }
+        let store = &self.entry.claim.slot.store;
+        let asked = self.shared.ask_in_epoch(&mut self.effort, store, build, replicas).await;
+        self.is_owned = asked.is_err() && !self.effort.is_doubtful();
         asked
-    }
-
-    fn attempts(&self) -> u32 {
-        self.left.as_ref().map_or(1, |(_, _, effort)| effort.attempts())
     }
 }
 
 impl Drop for Ghost<'_> {
     fn drop(&mut self) {
-        let Some((claim, entry, effort)) = self.left.take() else { return };
-        let how = claim.if_unanswered;
+        if self.is_owned {
+            return;
+        }
         // Answered, and only too few replicas have it: nothing is on its way, and it can be taken back.
-        let attempts = if effort.is_doubtful() { effort.attempts() } else { 2 };
-        let tomb = (attempts > 1 && effort.is_awaited()).then_some(entry);
-        self.shared.unsettled.push(Later::ghost(reservation(claim, attempts), how, tomb));
+        let attempts = if self.effort.is_doubtful() { self.effort.attempts() } else { 2 };
+        let tomb = (attempts > 1 && self.effort.is_awaited()).then(|| self.entry.to_string());
+        let reservation = reservation(self.entry.claim.clone(), attempts);
+        self.shared.unsettled.push(Later::ghost(reservation, self.how, tomb));
     }
 }
 

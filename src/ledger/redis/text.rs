@@ -1,54 +1,15 @@
-//! The texts that are kept in the server, and the names under which they are.
+//! The texts that are kept in the server.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
-use crate::model::intent::Sha256;
+use crate::model::ids::{Jti, StoreId, TraceId};
+use crate::model::spell::Spelled;
 
 use super::super::entry::{Answer, Claim, Digest, Entry, Lapsed, Namespace, Purpose, Retry, Slot, Spent, State};
-
-/// The keys of one store share a slot of a cluster: the store's id in braces.
-pub(super) struct Keys<'a>(pub(super) &'a StoreId);
-
-impl Keys<'_> {
-    fn of(&self, rest: std::fmt::Arguments<'_>) -> String {
-        format!("pxl:{{{}}}:{rest}", self.0)
-    }
-
-    pub(super) fn token(&self, namespace: Namespace, jti: Jti) -> String {
-        self.of(format_args!("{}:{jti}", letter(namespace)))
-    }
-
-    pub(super) fn answer(&self, namespace: Namespace, jti: Jti) -> String {
-        self.of(format_args!("{}a:{jti}", letter(namespace)))
-    }
-
-    pub(super) fn epoch(&self) -> String {
-        self.of(format_args!("epoch"))
-    }
-
-    pub(super) fn reservations(&self) -> String {
-        self.of(format_args!("r"))
-    }
-
-    /// One that is never written stands for none.
-    pub(super) fn purpose(&self, purpose: Option<Purpose>) -> String {
-        match purpose {
-            Some(Purpose(digest)) => self.of(format_args!("p:{digest}")),
-            None => self.of(format_args!("p")),
-        }
-    }
-
-    /// Orders and sums of an agent: of the hour, then of the day. An agent's id may hold what a
-    /// slot is named by, so its digest stands for it.
-    pub(super) fn counts(&self, agent: &AgentId) -> [String; 4] {
-        let agent: String = Sha256::of(agent.as_str().as_bytes()).hex().chars().take(32).collect();
-        ["h", "hs", "d", "ds"].map(|kind| self.of(format_args!("v:{kind}:{agent}")))
-    }
-}
+use super::pieces::{Pieces, written_in_pieces};
 
 /// Enforcing and observing do not see each other.
-const fn letter(namespace: Namespace) -> &'static str {
+pub(super) const fn letter(namespace: Namespace) -> &'static str {
     match namespace {
         Namespace::Enforce => "b",
         Namespace::Observe => "o",
@@ -56,8 +17,8 @@ const fn letter(namespace: Namespace) -> &'static str {
 }
 
 /// 32 hexadecimal digits.
-pub(super) fn hex(trace: TraceId) -> String {
-    trace.to_string().trim_start_matches("trc_").to_owned()
+pub(super) fn hex(trace: TraceId) -> Spelled<32> {
+    Spelled::of(trace.spelled().as_str().trim_start_matches("trc_"))
 }
 
 fn trace(hex: &str) -> Option<TraceId> {
@@ -65,13 +26,27 @@ fn trace(hex: &str) -> Option<TraceId> {
 }
 
 /// The new entry of a claim: `1|R|trace|millis|replica|purpose|key|request`.
-pub(super) fn entry(claim: &Claim, now_ms: i64, replica: &str) -> String {
-    let (key, request) = match claim.retry {
-        Some(Retry { key, request }) => (key.to_string(), request.to_string()),
-        None => ("-".to_owned(), "-".to_owned()),
-    };
-    let purpose = claim.purpose.map_or_else(|| "-".to_owned(), |Purpose(digest)| digest.to_string());
-    format!("1|R|{}|{now_ms}|{replica}|{purpose}|{key}|{request}", hex(claim.trace))
+#[derive(Clone, Copy)]
+pub(super) struct Fresh<'c> {
+    pub(super) claim: &'c Claim,
+    pub(super) now_ms: i64,
+    pub(super) replica: &'c str,
+}
+
+impl Pieces for Fresh<'_> {
+    fn each(&self, mut put: impl FnMut(&str)) {
+        let digest = |digest: Option<Digest>| digest.map_or_else(|| Spelled::of("-"), Digest::spelled);
+        let (key, request) = self.claim.retry.map(|Retry { key, request }| (key, request)).unzip();
+        let now = Spelled::<20>::of("").number(self.now_ms.unsigned_abs());
+        let purpose = digest(self.claim.purpose.map(|Purpose(digest)| digest));
+        for piece in ["1|R|", hex(self.claim.trace).as_str(), "|", now.as_str(), "|", self.replica] {
+            put(piece);
+        }
+        for part in [purpose, digest(key), digest(request)] {
+            put("|");
+            put(part.as_str());
+        }
+    }
 }
 
 /// An entry with what only a person asks for.
@@ -123,9 +98,19 @@ fn digest(hex: &str) -> Option<Digest> {
 }
 
 /// A member of the set of reservations: `b|jti|trace`.
-pub(super) fn member(slot: &Slot, trace: TraceId) -> String {
-    format!("{}|{}|{}", letter(slot.namespace), slot.jti, hex(trace))
+#[derive(Clone, Copy)]
+pub(super) struct Member<'s>(pub(super) &'s Slot, pub(super) TraceId);
+
+impl Pieces for Member<'_> {
+    fn each(&self, mut put: impl FnMut(&str)) {
+        let Self(slot, trace) = self;
+        for piece in [letter(slot.namespace), "|", slot.jti.spelled().as_str(), "|", hex(*trace).as_str()] {
+            put(piece);
+        }
+    }
 }
+
+written_in_pieces!(Fresh<'_>, Member<'_>);
 
 pub(super) fn read_member(store: &StoreId, text: &str) -> Option<Lapsed> {
     let mut parts = text.split('|');
@@ -177,19 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_a_store_share_its_slot() {
-        let slot = slot();
-        let keys = Keys(&slot.store);
-        assert_eq!(keys.token(Namespace::Enforce, slot.jti), format!("pxl:{{store-1}}:b:{}", slot.jti));
-        assert_eq!(keys.epoch(), "pxl:{store-1}:epoch");
-        let agent = AgentId::parse("ak_1").unwrap();
-        assert!(keys.counts(&agent).iter().all(|key| key.starts_with("pxl:{store-1}:v:") && !key.contains("ak_1")));
-    }
-
-    #[test]
     fn a_member_reads_as_it_was_written() {
         let (slot, trace) = (slot(), TraceId::random());
-        let read = read_member(&slot.store, &member(&slot, trace)).unwrap();
+        let read = read_member(&slot.store, &Member(&slot, trace).to_string()).unwrap();
         assert_eq!((read.slot, read.trace), (slot, trace));
     }
 

@@ -5,7 +5,7 @@ mod topologies;
 
 use std::time::Duration;
 
-use super::text::Keys;
+use super::keys::Keys;
 use super::*;
 use crate::decide::velocity::{Exceeded, Limits, Rule};
 use crate::ledger::contract;
@@ -94,7 +94,7 @@ fn seasoned() -> Server {
     let fact = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
     let (run, history) = (fact("run_id:"), fact("master_replid:"));
     let started = Clock::system().now().millis() - 60_000;
-    let key = Keys(&store()).epoch();
+    let key = Keys(&store()).epoch().to_string();
     let epoch = format!("1|{started}|{run}|{history}|test");
     redis::cmd("SET").arg(&key).arg(epoch).arg("PX").arg(RETENTION_MS).exec(&mut plain).unwrap();
     server
