@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::support::gateway::{Gateway, Guard, MUG, Start, with_token};
 use crate::support::http::{Connection, get};
 use crate::support::merchant::{Merchant, Reply};
+use crate::support::program::permyx;
 
 /// What is left of these when the thing that is waited for happens.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -203,7 +204,7 @@ fn a_listener_may_be_given() {
     // A shell stands in between, so that the process knows its own id.
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec \"$0\" gateway --config permyx.toml"]);
-    command.arg(env!("CARGO_BIN_EXE_permyx")).current_dir(dir.path());
+    command.arg(permyx()).current_dir(dir.path());
     command.fd_mappings(vec![FdMapping { parent_fd: listener.into(), child_fd: 3 }]).unwrap();
     let mut child = command.spawn().unwrap();
     let answer = early.answer().unwrap();

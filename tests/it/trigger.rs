@@ -15,7 +15,7 @@ use crate::support::dir::TempDir;
 use crate::support::gateway::{Gateway, Guard, Purchase, Start};
 use crate::support::http::{exchange, get, request};
 use crate::support::merchant::{Merchant, Reply};
-use crate::support::program::{Program, run};
+use crate::support::program::{Program, permyx, run};
 use crate::support::redis::Redis;
 
 const ENFORCE: &str = "mode = \"enforce\"\n";
@@ -183,7 +183,7 @@ fn somebody_stops_the_ledger_and_nothing_passes() {
     let ledger = format!("[ledger]\ndurability = \"async\"\n[ledger.redis]\nnodes = [\"{}\"]\n", redis.address());
     let gateway = stage.gateway(merchant.url(), ENFORCE, &ledger);
     let args = ["trigger", "ledger-down", "--url", &stage.dev.said("api"), "--gateway", &url(&gateway)];
-    let mut playing = Command::new(env!("CARGO_BIN_EXE_permyx"))
+    let mut playing = Command::new(permyx())
         .args(args)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -7,20 +7,27 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::{PATIENCE, leaks, secrets};
 
-/// The binary under test.
-const PERMYX: &str = env!("CARGO_BIN_EXE_permyx");
 /// Between two looks at whether a process has ended.
 const POLL: Duration = Duration::from_millis(5);
 /// How long a program that ended may take to be read to the end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// Commands whose output is a secret: it is told this once.
 const TELLING: [[&str; 2]; 2] = [["token", "request"], ["agent-key", "create"]];
+
+/// The program under test: the one that `PERMYX` names, or the one that was built with the tests.
+pub fn permyx() -> &'static str {
+    static NAMED: LazyLock<Option<String>> = LazyLock::new(|| {
+        let named = std::env::var_os("PERMYX")?;
+        Some(std::path::absolute(named).unwrap().into_os_string().into_string().unwrap())
+    });
+    NAMED.as_deref().unwrap_or(env!("CARGO_BIN_EXE_permyx"))
+}
 
 /// A running `permyx`. It is killed when the value is dropped, and nothing that it said may hold a secret.
 pub struct Program {
@@ -178,7 +185,7 @@ pub fn run(dir: &Path, args: &[&str]) -> Output {
 }
 
 fn command(via: &[String], dir: &Path, args: &[&str]) -> Command {
-    let words: Vec<_> = via.iter().map(String::as_str).chain([PERMYX]).chain(args.iter().copied()).collect();
+    let words: Vec<_> = via.iter().map(String::as_str).chain([permyx()]).chain(args.iter().copied()).collect();
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped());
     // What the machine has set must not change a test.
