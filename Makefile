@@ -51,6 +51,7 @@ faults: ## the fault matrix in its long form, about 12 minutes; rewrites the tab
 soak: ## ten million requests of every kind: memory, descriptors and evidence afterwards; about an hour and 30 GB of disk
 	$(CARGO) bench --locked --bench soak -- --requests 10000000
 
-release: ## the program as it is shipped, laid out by a profile of its own loads, and its Debian package: under target/, in about 30 minutes
+release: ## the program as it is shipped, laid out by a profile of its own loads, tested, and packed for Debian: under target/, in about an hour
 	.ci/release
+	PERMYX=$(SHIPPED) $(CARGO) test --locked --test it --test faults
 	.ci/deb

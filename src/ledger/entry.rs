@@ -72,6 +72,7 @@ impl Digest {
         Self::half_of(Sha256::of(&joined))
     }
 
+    /// The first half of one.
     #[must_use]
     pub fn half_of(digest: Sha256) -> Self {
         let mut half = [0; 16];

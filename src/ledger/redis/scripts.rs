@@ -6,7 +6,7 @@ use redis::Cmd;
 
 use super::keys::Key;
 
-/// Room for a call, most of which have no more.
+/// Room for a call: most need no more.
 const ARGUMENTS: usize = 32;
 const BYTES: usize = 1024;
 
