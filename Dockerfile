@@ -7,7 +7,7 @@
 ARG BASE=debian:bookworm-slim
 
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends bolt-16 cmake redis-server && rm -rf /var/lib/apt/lists/*
 # The commit that is built, as permyx_build_info tells it: --build-arg PERMYX_REVISION=$(git rev-parse HEAD)
 ARG PERMYX_REVISION
 WORKDIR /src
@@ -15,7 +15,7 @@ COPY . .
 RUN .ci/release && mkdir /data
 
 FROM ${BASE}
-COPY --from=build /src/target/shipped/release/permyx /usr/local/bin/permyx
+COPY --from=build /src/target/shipped/permyx /usr/local/bin/permyx
 COPY --from=build /src/conf /usr/share/permyx/conf
 COPY --from=build --chown=65532:65532 /data /var/lib/permyx
 USER 65532:65532

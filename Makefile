@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup dev test test-fast test-ops lint bench bench-peers faults soak release
 CARGO ?= cargo
-SHIPPED := target/shipped/release/permyx
+SHIPPED := target/shipped/permyx
 # Tests wait more than they compute: a gateway with its ledger in memory takes no tokens in its first 5 s.
 export RUST_TEST_THREADS ?= 4
 
@@ -51,7 +51,7 @@ faults: ## the fault matrix in its long form, about 12 minutes; rewrites the tab
 soak: ## ten million requests of every kind: memory, descriptors and evidence afterwards; about an hour and 30 GB of disk
 	$(CARGO) bench --locked --bench soak -- --requests 10000000
 
-release: ## the program as it is shipped, laid out by a profile of its own loads, tested, and packed for Debian: under target/, in about an hour
+release: setup ## the program as it is shipped, laid out by a profile of its own loads, tested, and packed for Debian: under target/, in about an hour
 	.ci/release
 	PERMYX=$(SHIPPED) $(CARGO) test --locked --test it --test faults
 	.ci/deb

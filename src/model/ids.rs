@@ -110,14 +110,6 @@ impl std::borrow::Borrow<str> for KeyId {
     }
 }
 
-impl AgentId {
-    /// An id that no key has.
-    #[must_use]
-    pub fn nobody() -> Self {
-        Self(Arc::from("-"))
-    }
-}
-
 /// The `jti` of a token: a canonical, lower-case UUID v4. Only this form may become a ledger key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Jti(Uuid);

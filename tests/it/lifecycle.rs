@@ -20,6 +20,15 @@ fn gateway(merchant: &Merchant, via: &[String], more: &str) -> Gateway {
     Gateway::start_as(&Start { via, more, ..Start::alone(&guards) })
 }
 
+/// Without the mark every stack is writable and executable, and a unit that forbids that cannot start it.
+#[test]
+fn its_stacks_hold_no_code() {
+    let output = std::process::Command::new("readelf").args(["-lW", permyx()]).output().unwrap();
+    let headers = String::from_utf8(output.stdout).unwrap();
+    let stack = headers.lines().find(|line| line.contains("GNU_STACK")).expect("a mark");
+    assert_eq!(stack.split_whitespace().rev().nth(1), Some("RW"), "{stack}");
+}
+
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {

@@ -155,6 +155,10 @@ pub(super) fn read_answer(text: Bytes) -> Option<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decide::velocity::Limits;
+    use crate::ledger::Settlement;
+    use crate::model::ids::AgentId;
+    use crate::model::time::Timestamp;
     use proptest::prelude::*;
 
     fn slot() -> Slot {
@@ -166,6 +170,33 @@ mod tests {
         let (slot, trace) = (slot(), TraceId::random());
         let read = read_member(&slot.store, &Member(&slot, trace).to_string()).unwrap();
         assert_eq!((read.slot, read.trace), (slot, trace));
+    }
+
+    /// Servers keep both beyond an upgrade, and scripts cut them apart.
+    #[test]
+    fn what_is_kept_of_a_claim_is_spelled_as_it_always_was() {
+        let (slot, trace) = (slot(), TraceId::random());
+        let hex = trace.to_string().replacen("trc_", "", 1);
+        assert_eq!(Member(&slot, trace).to_string(), format!("b|{}|{hex}", slot.jti));
+        let mut claim = Claim {
+            slot,
+            trace,
+            issued: Timestamp::of_millis(0),
+            agent: AgentId::parse("ak_1").unwrap(),
+            retry: None,
+            purpose: None,
+            confirmed: None,
+            limits: Limits::default(),
+            amount: 0,
+            if_unanswered: Settlement::Released,
+        };
+        let fresh = |claim: &Claim| Fresh { claim, now_ms: 1_700_000_000_123, replica: "r-1" }.to_string();
+        assert_eq!(fresh(&claim), format!("1|R|{hex}|1700000000123|r-1|-|-|-"));
+        let digest = |byte| Digest::from_bytes([byte; 16]);
+        claim.purpose = Some(Purpose(digest(0xab)));
+        claim.retry = Some(Retry { key: digest(1), request: digest(0xf0) });
+        let (purpose, key, request) = ("ab".repeat(16), "01".repeat(16), "f0".repeat(16));
+        assert_eq!(fresh(&claim), format!("1|R|{hex}|1700000000123|r-1|{purpose}|{key}|{request}"));
     }
 
     #[test]
