@@ -110,9 +110,9 @@ mod tests {
             (counts[2], "v:d:AGENT".to_owned()),
             (counts[3], "v:ds:AGENT".to_owned()),
         ];
-        let agent = &Sha256::of(b"ak_1").hex()[..32];
+        let agent: String = Sha256::of(b"ak_1").hex().chars().take(32).collect();
         for (key, name) in named {
-            let name = format!("pxl:{{store-1}}:{}", name.replace("AGENT", agent));
+            let name = format!("pxl:{{store-1}}:{}", name.replace("AGENT", &agent));
             assert_eq!(key.to_string(), name);
             assert_eq!(redis::ToRedisArgs::to_redis_args(&key), [name.into_bytes()]);
         }
