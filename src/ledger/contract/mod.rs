@@ -15,6 +15,7 @@ use super::{
 use crate::clock::Clock;
 use crate::decide::velocity::Limits;
 use crate::model::ids::{AgentId, Jti, StoreId, TraceId};
+use crate::model::time::Timestamp;
 
 pub(super) use lapse::lapses;
 
@@ -39,22 +40,27 @@ fn fresh() -> Digest {
     Digest::of(&[Jti::random().to_string().as_bytes()])
 }
 
+/// A claim of a new agent, without retry, purpose and limits.
+pub(super) fn plain(slot: Slot, issued: Timestamp) -> Claim {
+    Claim {
+        slot,
+        trace: TraceId::random(),
+        issued,
+        agent: AgentId::parse(&format!("ak_{}", Jti::random())).unwrap(),
+        retry: None,
+        purpose: None,
+        confirmed: None,
+        limits: Limits::default(),
+        amount: 0,
+        if_unanswered: Settlement::Released,
+    }
+}
+
 impl<L: Ledger + 'static> Bench<L> {
     /// A claim to a new token of a new agent, without retry, purpose and limits.
     pub(super) fn claim(&self) -> Claim {
         let store = StoreId::parse("store-123").unwrap();
-        Claim {
-            slot: Slot { namespace: Namespace::Enforce, store, jti: Jti::random() },
-            trace: TraceId::random(),
-            issued: self.clock.now(),
-            agent: AgentId::parse(&format!("ak_{}", Jti::random())).unwrap(),
-            retry: None,
-            purpose: None,
-            confirmed: None,
-            limits: Limits::default(),
-            amount: 0,
-            if_unanswered: Settlement::Released,
-        }
+        plain(Slot { namespace: Namespace::Enforce, store, jti: Jti::random() }, self.clock.now())
     }
 
     /// The same wish with another token, in another call.

@@ -16,8 +16,6 @@ macro_rules! written_in_pieces {
             }
         }
 
-        impl redis::ToSingleRedisArg for $name {}
-
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 let mut written = Ok(());

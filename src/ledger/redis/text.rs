@@ -155,9 +155,7 @@ pub(super) fn read_answer(text: Bytes) -> Option<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decide::velocity::Limits;
-    use crate::ledger::Settlement;
-    use crate::model::ids::AgentId;
+    use crate::ledger::contract::plain;
     use crate::model::time::Timestamp;
     use proptest::prelude::*;
 
@@ -175,21 +173,9 @@ mod tests {
     /// Servers keep both beyond an upgrade, and scripts cut them apart.
     #[test]
     fn what_is_kept_of_a_claim_is_spelled_as_it_always_was() {
-        let (slot, trace) = (slot(), TraceId::random());
-        let hex = trace.to_string().replacen("trc_", "", 1);
-        assert_eq!(Member(&slot, trace).to_string(), format!("b|{}|{hex}", slot.jti));
-        let mut claim = Claim {
-            slot,
-            trace,
-            issued: Timestamp::of_millis(0),
-            agent: AgentId::parse("ak_1").unwrap(),
-            retry: None,
-            purpose: None,
-            confirmed: None,
-            limits: Limits::default(),
-            amount: 0,
-            if_unanswered: Settlement::Released,
-        };
+        let mut claim = plain(slot(), Timestamp::of_millis(0));
+        let hex = claim.trace.to_string().replacen("trc_", "", 1);
+        assert_eq!(Member(&claim.slot, claim.trace).to_string(), format!("b|{}|{hex}", claim.slot.jti));
         let fresh = |claim: &Claim| Fresh { claim, now_ms: 1_700_000_000_123, replica: "r-1" }.to_string();
         assert_eq!(fresh(&claim), format!("1|R|{hex}|1700000000123|r-1|-|-|-"));
         let digest = |byte| Digest::from_bytes([byte; 16]);
