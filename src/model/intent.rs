@@ -162,10 +162,10 @@ mod tests {
     proptest! {
         #[test]
         fn different_intents_have_different_texts(
-            a in ("[a-z:|/]{1,6}", "[a-z:/]{1,6}", 1i64..=50, 0i64..500),
-            b in ("[a-z:|/]{1,6}", "[a-z:/]{1,6}", 1i64..=50, 0i64..500),
+            // So few that the same intent is drawn twice, too.
+            a in ("[a:]{1,2}", "[a:]{1,2}", 1i64..=2, 0i64..2),
+            b in ("[a:]{1,2}", "[a:]{1,2}", 1i64..=2, 0i64..2),
         ) {
-            prop_assume!(!a.0.contains('|') && !b.0.contains('|'));
             let left = intent(&a.0, &a.1, a.2, a.3, "USD");
             let right = intent(&b.0, &b.1, b.2, b.3, "USD");
             prop_assert_eq!(left == right, left.canonical() == right.canonical());
