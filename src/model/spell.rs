@@ -16,6 +16,12 @@ impl<const N: usize> Spelled<N> {
         Self { bytes: [0; N], length: 0 }.text(text)
     }
 
+    /// All of it at once. The bytes are ASCII.
+    #[must_use]
+    pub const fn whole(bytes: [u8; N]) -> Self {
+        Self { bytes, length: N }
+    }
+
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
         let end = self.length + text.len();
@@ -43,7 +49,9 @@ impl<const N: usize> Spelled<N> {
     #[must_use]
     pub fn digits(mut self, mut number: u64, count: usize) -> Self {
         if let Some(place) = self.bytes.get_mut(self.length..self.length + count) {
-            for digit in place.iter_mut().rev() {
+            place.fill(b'0');
+            let mut digits = place.iter_mut().rev();
+            while let (1.., Some(digit)) = (number, digits.next()) {
                 // INVARIANT: a remainder of ten is one digit.
                 *digit = b'0' + (number % 10) as u8;
                 number /= 10;

@@ -1,5 +1,7 @@
 //! Points in time. They come from one [clock](crate::clock) and are passed as arguments.
 
+use std::cell::Cell;
+
 use super::spell::{Spelled, spelled};
 
 /// Milliseconds since the Unix epoch, UTC.
@@ -53,15 +55,20 @@ impl Timestamp {
     /// RFC 3339 with milliseconds and `Z`. What cannot be written so is the epoch.
     #[must_use]
     pub fn spelled(self) -> Spelled<24> {
-        /// Before it years have a sign.
-        const YEAR_0: i64 = -62_167_219_200_000;
-        let at = jiff::Timestamp::from_millisecond(self.0.max(YEAR_0)).unwrap_or_default();
-        let at = jiff::tz::Offset::UTC.to_datetime(at);
-        let of = |number: i8| u64::from(number.unsigned_abs());
-        let text = Spelled::of("").digits(u64::from(at.year().unsigned_abs()), 4);
-        let text = text.text("-").digits(of(at.month()), 2).text("-").digits(of(at.day()), 2);
-        let text = text.text("T").digits(of(at.hour()), 2).text(":").digits(of(at.minute()), 2);
-        text.text(":").digits(of(at.second()), 2).text(".").digits(self.0.rem_euclid(1000).unsigned_abs(), 3).text("Z")
+        thread_local! {
+            /// The last one: several are spelled for each request, nearly all of them in the same second.
+            static SECOND: Cell<(i64, [u8; 24])> = const { Cell::new((i64::MIN, [0; 24])) };
+        }
+        let (mut second, mut bytes) = SECOND.get();
+        if second != self.seconds() {
+            (second, bytes) = (self.seconds(), spelled_second(self));
+            SECOND.set((second, bytes));
+        }
+        let [.., hundreds, tens, ones, _] = &mut bytes;
+        // INVARIANT: less than a thousand.
+        let millis = self.0.rem_euclid(1000) as u16;
+        (*hundreds, [*tens, *ones]) = (b'0' + (millis / 100) as u8, two_digits((millis % 100) as u8));
+        Spelled::whole(bytes)
     }
 
     /// Reads RFC 3339.
@@ -69,6 +76,25 @@ impl Timestamp {
     pub fn parse(text: &str) -> Option<Self> {
         text.parse::<jiff::Timestamp>().ok().map(|t| Self(t.as_millisecond()))
     }
+}
+
+/// At its beginning.
+fn spelled_second(at: Timestamp) -> [u8; 24] {
+    /// Before it years have a sign.
+    const YEAR_0: i64 = -62_167_219_200_000;
+    let at = jiff::Timestamp::from_millisecond(at.0.max(YEAR_0)).unwrap_or_default();
+    let at = jiff::tz::Offset::UTC.to_datetime(at);
+    let two = |number: i8| two_digits(number.unsigned_abs());
+    // INVARIANT: of four digits, the first two and the last two are less than a hundred.
+    let ([y, e], [a, r]) = (two((at.year() / 100) as i8), two((at.year() % 100) as i8));
+    let ([m, o], [d, u]) = (two(at.month()), two(at.day()));
+    let ([h, i], [n, k], [s, t]) = (two(at.hour()), two(at.minute()), two(at.second()));
+    [y, e, a, r, b'-', m, o, b'-', d, u, b'T', h, i, b':', n, k, b':', s, t, b'.', b'0', b'0', b'0', b'Z']
+}
+
+/// Of a number below a hundred.
+const fn two_digits(number: u8) -> [u8; 2] {
+    [b'0' + number / 10, b'0' + number % 10]
 }
 
 spelled!(Timestamp);
@@ -83,6 +109,7 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn prints_as_rfc_3339_and_reads_back() {
@@ -92,5 +119,13 @@ mod tests {
         assert_eq!(Timestamp::of_seconds(0).to_string(), "1970-01-01T00:00:00.000Z");
         assert_eq!((at.year(), Timestamp::of_millis(1_798_761_599_999).year()), (2026, 2026));
         assert_eq!(Timestamp::of_millis(1_798_761_600_000).year(), 2027);
+    }
+
+    proptest! {
+        #[test]
+        fn it_prints_what_it_reads(millis in -62_167_219_200_000_i64..=253_402_207_200_999) {
+            let at = jiff::Timestamp::from_millisecond(millis).unwrap();
+            prop_assert_eq!(Timestamp::of_millis(millis).to_string(), format!("{at:.3}"));
+        }
     }
 }

@@ -229,9 +229,13 @@ fn fact<'v, 'a: 'v, T: PartialEq>(
     values: impl Iterator<Item = &'v Value<'a>>,
     read: impl Fn(&Value<'a>) -> Option<T>,
 ) -> Option<Fact<T>> {
-    let (nulls, values): (Vec<_>, Vec<_>) = values.partition(|value| **value == Value::Null);
-    let values = if values.is_empty() { nulls } else { values };
-    agreed(values.into_iter().map(|value| Fact::of(value, &read)))
+    let mut null = None;
+    let values = values.filter(|value| {
+        let says_nothing = **value == Value::Null;
+        null = if says_nothing { Some(*value) } else { null };
+        !says_nothing
+    });
+    agreed(values.map(|value| Fact::of(value, &read))).or_else(|| null.map(|null| Fact::of(null, &read)))
 }
 
 fn agreed<T: PartialEq>(mut facts: impl Iterator<Item = Fact<T>>) -> Option<Fact<T>> {

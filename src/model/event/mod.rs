@@ -100,9 +100,9 @@ pub struct OrderedLine {
     pub variant_id: Option<Text>,
 }
 
-object!(Diff { actual: "actual", authorized: "authorized", path: "path", kind: "type" });
+object!(Diff { actual: "actual", authorized: "authorized", path: "path", kind: word "type" });
 object!(OrderedLine { prices: "prices", quantity: "quantity", variant_id: "variantId" });
-object!(Signal { digest: "digest", name: "name", state: "state", value: "value" });
+object!(Signal { digest: "digest", name: word "name", state: "state", value: "value" });
 
 #[cfg(test)]
 mod tests;

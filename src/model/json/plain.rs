@@ -6,21 +6,33 @@ const WORDS: usize = 4;
 /// How many bytes from the first one on may stand there as they are.
 #[must_use]
 pub fn plain_length(bytes: &[u8]) -> usize {
-    let words = bytes.as_chunks::<8>().0;
+    let (words, tail) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().take(WORDS).enumerate() {
         let odd = odd_bytes(u64::from_le_bytes(*word));
         if odd != 0 {
             return 8 * at + odd.trailing_zeros() as usize / 8;
         }
     }
-    let seen = 8 * words.len().min(WORDS);
-    let rest = bytes.get(seen..).unwrap_or_default();
+    if words.len() <= WORDS {
+        let odd = odd_bytes(filled_up(tail));
+        let plain = if odd == 0 { tail.len() } else { odd.trailing_zeros() as usize / 8 };
+        return 8 * words.len() + plain;
+    }
+    8 * WORDS + length_of_long(bytes.get(8 * WORDS..).unwrap_or_default())
+}
+
+/// Fewer than eight bytes, and what is plain behind them.
+fn filled_up(tail: &[u8]) -> u64 {
+    tail.iter().rev().fold(u64::MAX, |word, byte| word << 8 | u64::from(*byte))
+}
+
+fn length_of_long(rest: &[u8]) -> usize {
     let quoted = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
     let unquoted = rest.get(..quoted).unwrap_or_default();
     // A fold over all of them is faster than a search that may end early.
     let is_plain = !unquoted.iter().fold(false, |odd, byte| odd | (*byte < 0x20));
     let plain = if is_plain { None } else { unquoted.iter().position(|byte| *byte < 0x20) };
-    seen + plain.unwrap_or(quoted)
+    plain.unwrap_or(quoted)
 }
 
 /// The highest bit of each byte that may not, as far as the first of them: those behind it may be wrong.

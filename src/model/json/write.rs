@@ -29,44 +29,49 @@ pub(crate) trait Wire {
 /// The members of one object, in the order in which they are put.
 pub(crate) struct Members<'o> {
     out: &'o mut Vec<u8>,
-    before: u8,
+    start: usize,
 }
 
 impl<'o> Members<'o> {
     pub(crate) fn of(out: &'o mut Vec<u8>) -> Self {
-        Self { out, before: b'{' }
+        let start = out.len();
+        Self { out, start }
     }
 
-    /// `name` with its quotation marks and the colon.
+    /// `name` in its quotation marks, with the comma before it and the colon behind it.
+    #[inline]
     pub(crate) fn put(&mut self, name: &'static str, value: &impl Wire) {
         if !value.is_absent() {
-            self.out.push(std::mem::replace(&mut self.before, b','));
             self.out.extend_from_slice(name.as_bytes());
             value.put(self.out);
         }
     }
 
     pub(crate) fn end(self) {
-        if self.before == b'{' {
-            self.out.push(b'{');
+        match self.out.get_mut(self.start) {
+            // Before the first member stands no comma.
+            Some(first) => *first = b'{',
+            None => self.out.push(b'{'),
         }
         self.out.push(b'}');
     }
 }
 
 /// An object whose members are all of a struct's, under these names. The names stand in order, and a member
-/// that is forgotten does not compile.
+/// that is forgotten does not compile. `word` says that a text is one of our own, without anything to escape.
 macro_rules! object {
-    ($type:ty { $($member:ident: $name:literal),* $(,)? }) => {
+    ($type:ty { $($member:ident: $($word:ident)? $name:literal),* $(,)? }) => {
         impl crate::model::json::write::Wire for $type {
             fn put(&self, out: &mut Vec<u8>) {
                 let Self { $($member),* } = self;
                 let mut members = crate::model::json::write::Members::of(out);
-                $(members.put(concat!("\"", $name, "\":"), $member);)*
+                $(members.put(concat!(",\"", $name, "\":"), object!(@of $($word)? $member));)*
                 members.end();
             }
         }
     };
+    (@of $member:ident) => { $member };
+    (@of word $member:ident) => { &crate::model::json::write::Word(*$member) };
 }
 pub(crate) use object;
 
@@ -146,6 +151,26 @@ impl Wire for Text {
 impl Wire for Arc<str> {
     fn put(&self, out: &mut Vec<u8>) {
         (**self).put(out);
+    }
+}
+
+/// A word that the program says. Nothing in it is escaped.
+pub(crate) struct Word<T>(pub(crate) T);
+
+impl Wire for Word<&'static str> {
+    fn put(&self, out: &mut Vec<u8>) {
+        debug_assert_eq!(plain_length(self.0.as_bytes()), self.0.len(), "{}", self.0);
+        plain(self.0.as_bytes(), out);
+    }
+}
+
+impl Wire for Word<Option<&'static str>> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.0.map(Word).put(out);
+    }
+
+    fn is_absent(&self) -> bool {
+        self.0.is_none()
     }
 }
 
