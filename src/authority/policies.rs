@@ -1,9 +1,9 @@
 //! The policies in force: one file for each store, taken all together or not at all.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;

@@ -55,9 +55,9 @@ impl<'s, 'd> Caller<'s, 'd> {
         self.ctx.waited.since(clock, began);
     }
 
-    /// The merchant had the request since then.
-    pub(super) fn merchant_since(&self, clock: &Clock, began: Monotonic) {
-        self.ctx.merchant_since(clock, began);
+    /// The merchant had the request in this time.
+    pub(super) fn merchant_had_it(&self, began: Monotonic, until: Monotonic) {
+        self.ctx.merchant_had_it(began, until);
     }
 
     /// True when it is gone.

@@ -74,9 +74,10 @@ impl Execution {
     /// The merchant has said all that it will.
     fn heard(&self, caller: &Caller<'_, '_>, started: Monotonic) {
         let (authority, route) = (self.books.authority(), &self.books.reading().route);
-        let seconds = authority.clock.monotonic().seconds_since(started);
+        let heard = authority.clock.monotonic();
+        let seconds = heard.seconds_since(started);
         authority.metrics.upstream_duration.with_label_values(&[&*route.name]).observe(seconds);
-        caller.merchant_since(&authority.clock, started);
+        caller.merchant_had_it(started, heard);
     }
 
     /// No answer: released if nothing was sent, else nobody knows.

@@ -51,7 +51,7 @@ impl Gateway {
         let mut caller = Caller::of(session, ctx);
         let (clock, began) = (&self.authority.clock, self.authority.clock.monotonic());
         let over = self.carry(&upstream, &out, &mut caller).await;
-        caller.merchant_since(clock, began);
+        caller.merchant_had_it(began, clock.monotonic());
         caller.lost()?;
         self.conclude(session, ctx, Some(over), Dialect::Permyx).await
     }

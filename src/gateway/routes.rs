@@ -2,8 +2,9 @@
 //! routes there are.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::protocol::preset::first_of;
 
@@ -31,6 +32,8 @@ pub struct Host {
     by_prefix: HashMap<String, Arc<Route>>,
     /// Prefixes by their small letters.
     spellings: HashMap<String, Vec<String>>,
+    /// One of them has a capital.
+    has_capitals: bool,
     /// Parameters by which some server takes a request for another one.
     rerouting: Vec<String>,
     longest: usize,
@@ -92,6 +95,7 @@ impl Host {
         self.routes.push(route.clone());
         self.by_prefix.entry(prefix.clone()).or_insert_with(|| route.clone());
         self.spellings.entry(prefix.to_ascii_lowercase()).or_default().push(prefix.clone());
+        self.has_capitals |= has_capitals(prefix);
         let new = route.preset.rerouting.iter().filter(|name| !self.rerouting.contains(name));
         let new: Vec<_> = new.cloned().collect();
         self.rerouting.extend(new);
@@ -114,9 +118,10 @@ impl Host {
     /// the same.
     #[must_use]
     pub fn is_case_variant(&self, path: &str) -> bool {
-        let small = match path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        let small = match has_capitals(path) {
             true => Cow::Owned(path.to_ascii_lowercase()),
-            false => Cow::Borrowed(path),
+            false if self.has_capitals => Cow::Borrowed(path),
+            false => return false,
         };
         let spelled_otherwise = |prefix: &str| {
             let mut spellings = self.spellings.get(prefix).into_iter().flatten();
@@ -130,6 +135,10 @@ impl Host {
     pub fn reroutes(&self, query: &str) -> Option<&str> {
         first_of(&self.rerouting, query)
     }
+}
+
+fn has_capitals(path: &str) -> bool {
+    path.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 /// What a path begins with, cut where a segment ends, the longest first.

@@ -157,12 +157,11 @@ impl Context {
         self.forward.is_none().then(|| (seconds - self.waited.seconds()).max(0.0))
     }
 
-    /// The merchant had the request since then.
-    pub(super) fn merchant_since(&self, clock: &Clock, began: Monotonic) {
-        let now = clock.monotonic();
-        self.waited.between(began, now);
+    /// The merchant had the request in this time.
+    pub(super) fn merchant_had_it(&self, began: Monotonic, until: Monotonic) {
+        self.waited.between(began, until);
         if let Some(traced) = &self.traced {
-            traced.took(Part::Merchant, began, now);
+            traced.took(Part::Merchant, began, until);
         }
     }
 

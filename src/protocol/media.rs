@@ -58,33 +58,45 @@ impl Media {
         let (mut types, coding) = (types.peekable(), only(codings));
         let untyped = types.peek().is_none();
         let form = only(types).flatten().and_then(form_of);
-        let is = |coding: &str, names: &[&str]| names.iter().any(|name| coding.eq_ignore_ascii_case(name));
-        let coding = match coding.map(Option::unwrap_or_default) {
-            Some(coding) if is(coding, &["", "identity"]) => Some(Coding::Identity),
-            Some(coding) if is(coding, &["gzip", "x-gzip"]) => Some(Coding::Gzip),
-            Some(coding) if is(coding, &["deflate"]) => Some(Coding::Deflate),
-            _ => None,
-        };
+        let coding = coding.and_then(|coding| coding_of(coding.unwrap_or_default()));
         Self { form, untyped, coding }
     }
 }
 
 /// The one value of a field: `None` when it stands more than once.
-fn only<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<Option<&'v str>> {
-    let printable = |text: &&str| text.bytes().all(|b| b == b'\t' || (b' '..0x7f).contains(&b));
-    let first = values.next().map(|value| std::str::from_utf8(value).ok().filter(printable).unwrap_or("?").trim());
+fn only<'v>(mut values: impl Iterator<Item = &'v [u8]>) -> Option<Option<&'v [u8]>> {
+    let is_printable = |value: &&[u8]| value.iter().all(|byte| matches!(byte, b'\t' | b' '..0x7f));
+    let first = values.next().map(|value| Some(value).filter(is_printable).unwrap_or(b"?").trim_ascii());
     values.next().is_none().then_some(first)
 }
 
-fn form_of(kind: &str) -> Option<Form> {
-    let (media, parameters) = kind.split_once(';').unwrap_or((kind, ""));
-    let (media, parameters) = (media.trim(), parameters.trim());
+fn coding_of(coding: &[u8]) -> Option<Coding> {
+    let is = |names: &[&str]| names.iter().any(|name| coding.eq_ignore_ascii_case(name.as_bytes()));
+    match coding {
+        b"" => Some(Coding::Identity),
+        _ if is(&["identity"]) => Some(Coding::Identity),
+        _ if is(&["gzip", "x-gzip"]) => Some(Coding::Gzip),
+        _ if is(&["deflate"]) => Some(Coding::Deflate),
+        _ => None,
+    }
+}
+
+fn form_of(kind: &[u8]) -> Option<Form> {
+    let (media, parameters) = cut(kind, b';');
+    let (media, parameters) = (media.trim_ascii(), parameters.trim_ascii());
     let is_utf8 = || {
-        let (name, set) = parameters.split_once('=').unwrap_or_default();
-        name.eq_ignore_ascii_case("charset") && set.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        let (name, set) = cut(parameters, b'=');
+        let set = set.strip_prefix(b"\"").and_then(|set| set.strip_suffix(b"\"")).unwrap_or(set);
+        name.eq_ignore_ascii_case(b"charset") && set.eq_ignore_ascii_case(b"utf-8")
     };
     let plain = parameters.is_empty() || is_utf8();
-    [Form::Json, Form::Form].into_iter().find(|form| plain && media.eq_ignore_ascii_case(form.media_type()))
+    [Form::Json, Form::Form].into_iter().find(|form| plain && media.eq_ignore_ascii_case(form.media_type().as_bytes()))
+}
+
+/// What stands before the first of these bytes, and what behind it.
+fn cut(text: &[u8], at: u8) -> (&[u8], &[u8]) {
+    let (before, behind) = text.split_at(memchr::memchr(at, text).unwrap_or(text.len()));
+    (before, behind.get(1..).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -107,8 +119,16 @@ mod tests {
         assert_eq!(form("application/json"), Some(Form::Json));
         assert_eq!(form("Application/JSON; charset=\"UTF-8\""), Some(Form::Json));
         assert_eq!(form("application/x-www-form-urlencoded"), Some(Form::Form));
-        for other in ["application/json; charset=utf-7", "text/json", "application/json, text/html", "", "multipart/x"]
-        {
+        assert_eq!(form("application/json ;charset=utf-8"), Some(Form::Json));
+        for other in [
+            "application/json; charset=utf-7",
+            "application/json; charset = utf-8",
+            "application/json; charset=\"utf-8",
+            "text/json",
+            "application/json, text/html",
+            "",
+            "multipart/x",
+        ] {
             assert_eq!(form(other), None, "{other}");
         }
         assert_eq!(media(&[(CONTENT_TYPE, "application/json"), (CONTENT_TYPE, "application/json")]).form, None);
