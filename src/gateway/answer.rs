@@ -130,13 +130,13 @@ pub(super) fn remove_hop_by_hop(response: &mut ResponseHeader) {
 async fn pass_on(session: &mut Downstream<'_>, head: &AnswerHead, ctx: &Context) -> pingora::Result<()> {
     let plain = match session {
         Downstream::Plain(plain) => plain,
-        Downstream::Pingora(session) => {
+        Downstream::Pingora(session, _) => {
             let head = response_head(head, ctx, session.req_header().version)?;
             return stock(session.write_response_header(Box::new(head), false)).await;
         }
     };
     let framing = head.length().map_or(Framing::Chunked, Framing::Length);
-    let is_dated = head.header("date").is_some() && !head.nominates(b"date");
+    let is_dated = head.fields.has("date") && !head.nominates(b"date");
     let told = Told { status: head.status, reason: head.reason.as_deref(), framing, is_dated };
     let spell = |out: &mut Vec<u8>| {
         for (name, value) in end_to_end(head) {
@@ -153,11 +153,11 @@ async fn pass_on(session: &mut Downstream<'_>, head: &AnswerHead, ctx: &Context)
 
 /// The same as pingora wants it.
 fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pingora::Result<ResponseHeader> {
-    let mut out = ResponseHeader::build(head.status, Some(head.headers.len() + 2))?;
+    let mut out = ResponseHeader::build(head.status, Some(head.fields.count() + 2))?;
     out.set_reason_phrase(head.reason.as_deref())?;
     for (name, value) in end_to_end(head) {
-        let value = HeaderValue::from_maybe_shared(value.clone());
-        out.append_header(name.clone(), value.map_err(|_| Error::new(ErrorType::InvalidHTTPHeader))?)?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| Error::new(ErrorType::InvalidHTTPHeader))?;
+        out.append_header(Bytes::copy_from_slice(name), value)?;
     }
     if head.is_unbounded() && version == http::Version::HTTP_11 {
         out.insert_header("Transfer-Encoding", "chunked")?;
@@ -167,9 +167,9 @@ fn response_head(head: &AnswerHead, ctx: &Context, version: http::Version) -> pi
 }
 
 /// The fields that go on to the caller: neither those of this hop alone, nor any in our name.
-fn end_to_end(head: &AnswerHead) -> impl Iterator<Item = &(Bytes, Bytes)> {
-    let nominates = head.header("connection").is_some();
-    head.headers.iter().filter(move |(name, _)| {
+fn end_to_end(head: &AnswerHead) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let nominates = head.fields.has("connection");
+    head.fields.iter().filter(move |(name, _)| {
         let framed_by_us = head.is_unbounded() && name.eq_ignore_ascii_case(b"content-length");
         let named = |list: &[&str]| list.iter().any(|listed| name.eq_ignore_ascii_case(listed.as_bytes()));
         let one_hop = named(&HOP_BY_HOP) || (nominates && head.nominates(name) && !named(&FRAMES));

@@ -11,6 +11,7 @@ use crate::protocol::deny::Refusal;
 
 use super::Gateway;
 use super::downstream::Downstream;
+use super::fields::text;
 use super::route::Route;
 use super::state::Context;
 use super::tokens::Tokens;
@@ -42,8 +43,8 @@ impl Gateway {
         let too_long = || {
             Refusal::malformed(413, "body", format!("a body may have at most {} bytes here", self.settings.body_max))
         };
-        let length = session.req_header().headers.get(http::header::CONTENT_LENGTH);
-        let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let length = session.request().fields.first("content-length");
+        let length = length.and_then(|length| text(length)?.parse::<usize>().ok());
         let empty = session.is_body_empty();
         match length {
             Some(length) if length > self.settings.body_max => return Err(NoBody::Untouched(too_long())),
@@ -51,7 +52,7 @@ impl Gateway {
             None if !enforced && !empty => return Err(NoBody::Untouched(too_long())),
             _ => {}
         }
-        if session.req_header().headers.contains_key(http::header::EXPECT) && !empty {
+        if session.request().fields.has("expect") && !empty {
             session.write_continue_response().await;
         }
         let reading = async {

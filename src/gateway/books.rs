@@ -164,7 +164,7 @@ pub(super) struct AnswerCopy {
 
 impl AnswerCopy {
     pub(super) fn of(head: &AnswerHead, keeps_answer: bool) -> Self {
-        let text = |name: &&str| Some(((*name).to_owned(), String::from_utf8(head.header(name)?.to_vec()).ok()?));
+        let text = |name: &&str| Some(((*name).to_owned(), String::from_utf8(head.fields.first(name)?.to_vec()).ok()?));
         let headers = keeps_answer.then(|| KEPT.iter().filter_map(text).collect());
         Self { status: head.status, coding: head.media().coding, headers, body: Some(BytesMut::new()) }
     }

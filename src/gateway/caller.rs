@@ -4,9 +4,6 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{REFERER, USER_AGENT};
-use http::{HeaderMap, HeaderName};
-
 use crate::detect::{Nets, Protocol, Seen};
 use crate::evidence::Caller;
 use crate::model::signal::State;
@@ -14,13 +11,12 @@ use crate::protocol::preset::Dialect;
 
 use super::Gateway;
 use super::downstream::Downstream;
+use super::fields::Fields;
 use super::guard::Guarded;
 use super::route::Kind;
 
 /// What proxies wrote of whom they got a request from, one behind the other.
-static FORWARDED: HeaderName = HeaderName::from_static("x-forwarded-for");
-static SIGNATURE_AGENT: HeaderName = HeaderName::from_static("signature-agent");
-static UCP_AGENT: HeaderName = HeaderName::from_static("ucp-agent");
+const FORWARDED: &str = "x-forwarded-for";
 /// Most of them that are looked at, and the longest one.
 const HOPS_MAX: usize = 16;
 const HOP_MAX: usize = 64;
@@ -31,19 +27,18 @@ impl Gateway {
         if guarded.call.presence.is_some() {
             return;
         }
-        let request = session.req_header();
-        let headers = &request.headers;
-        let first = |name: &HeaderName| headers.get(name).map(http::HeaderValue::as_bytes);
+        let request = session.request();
+        let fields = &request.fields;
         let peer = session.peer().map(|peer| peer.ip());
         let seen = Seen {
             token,
             protocol: protocol(guarded),
-            user_agent: first(&USER_AGENT),
-            signature_agent: first(&SIGNATURE_AGENT),
-            ucp_agent: first(&UCP_AGENT),
-            query: request.uri.query().map(str::as_bytes),
-            referrer: first(&REFERER),
-            address: peer.and_then(|peer| caller(peer, headers, &self.settings.trusted_proxies)),
+            user_agent: fields.first("user-agent"),
+            signature_agent: fields.first("signature-agent"),
+            ucp_agent: fields.first("ucp-agent"),
+            query: request.query().map(str::as_bytes),
+            referrer: fields.first("referer"),
+            address: peer.and_then(|peer| caller(peer, fields, &self.settings.trusted_proxies)),
         };
         guarded.call.caller = seen.address.map_or(Caller::Others, Caller::at);
         guarded.call.presence = Some(Arc::new(self.settings.tables.look(&seen)));
@@ -61,12 +56,12 @@ fn protocol(guarded: &Guarded) -> Option<Protocol> {
 
 /// The address of a caller: the peer's, or where that is a trusted proxy, the last hop that is none.
 /// `None` where a trusted proxy does not tell or its word cannot be read.
-fn caller(peer: IpAddr, headers: &HeaderMap, trusted: &Nets) -> Option<IpAddr> {
+fn caller(peer: IpAddr, fields: &Fields, trusted: &Nets) -> Option<IpAddr> {
     if !trusted.contains(peer) {
         return Some(peer);
     }
-    let lines = headers.get_all(&FORWARDED).iter().rev();
-    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b',')).take(HOPS_MAX);
+    let lines = fields.all(FORWARDED).rev();
+    let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b',')).take(HOPS_MAX);
     // Behind a hop that cannot be read nothing is sure.
     hops.map(hop).find(|hop| hop.is_none_or(|hop| !trusted.contains(hop))).flatten()
 }
@@ -86,11 +81,8 @@ mod tests {
     fn only_a_trusted_proxy_says_whom_it_forwards() {
         let trusted = Nets::of(vec![Net::parse("10.0.0.0/8").unwrap()]);
         let of = |peer: &str, lines: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(&FORWARDED, line.parse().unwrap());
-            }
-            caller(peer.parse().unwrap(), &headers, &trusted).map(|address| address.to_string())
+            let fields = lines.iter().map(|line| (FORWARDED.as_bytes(), line.as_bytes())).collect();
+            caller(peer.parse().unwrap(), &fields, &trusted).map(|address| address.to_string())
         };
         let some = |text: &str| Some(text.to_owned());
         assert_eq!(of("192.0.2.1", &["198.51.100.1"]), some("192.0.2.1"), "a stranger's word is none");

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::pin::pin;
 
 use bytes::Bytes;
-use pingora::http::RequestHeader;
 
 use crate::authority::cart::{Cart, NoCart};
 use crate::authority::execute::Holder;
@@ -31,6 +30,7 @@ use super::exchange::{Errand, UnderWay};
 use super::execution::Execution;
 use super::forward::{outgoing, without_hops};
 use super::guard::Guarded;
+use super::request::Request;
 use super::route::Step;
 use super::state::{Context, Decided, Waited};
 use super::tokens::{Tokens, repeated};
@@ -100,8 +100,8 @@ impl Gateway {
         guarded.call.now = self.authority.clock.now();
         let offered = Offered { sent: &sent, plain: &plain, document: document.as_ref(), waited: &ctx.waited };
         // Judged as it goes on: what `Connection` takes away names no session either.
-        let stripped = by_session.then(|| without_hops(session.req_header()));
-        let head = stripped.as_ref().unwrap_or_else(|| session.req_header());
+        let stripped = by_session.then(|| without_hops(session.request()));
+        let head = stripped.as_ref().unwrap_or_else(|| session.request());
         let (cart, judged) = self.judge(&guarded, head, &presented, offered).await;
         match judged {
             Judged::Pass(ticket, decided) => {
@@ -126,7 +126,7 @@ impl Gateway {
     async fn judge(
         &self,
         guarded: &Guarded,
-        head: &RequestHeader,
+        head: &Request,
         presented: &Tokens,
         offered: Offered<'_>,
     ) -> (Option<Cart>, Judged) {
@@ -165,7 +165,7 @@ impl Gateway {
     async fn clear(
         &self,
         guarded: &Guarded,
-        head: &RequestHeader,
+        head: &Request,
         presented: &Tokens,
         offered: Offered<'_>,
     ) -> (Option<Cart>, Result<Ticket, Judged>) {
@@ -199,7 +199,7 @@ impl Gateway {
     async fn clear_verified(
         &self,
         guarded: &Guarded,
-        head: &RequestHeader,
+        head: &Request,
         cart: &Cart,
         offered: Offered<'_>,
     ) -> Result<Ticket, Judged> {
@@ -211,7 +211,7 @@ impl Gateway {
             Err(denial) => refuse(denial.into()),
         };
         self.authority.screen(call, cart).map_err(|denial| refuse(denial.into()))?;
-        let (preset, query) = (&guarded.step.route.preset, head.uri.query().unwrap_or_default());
+        let (preset, query) = (&guarded.step.route.preset, head.query().unwrap_or_default());
         if let Some(name) = preset.reshapes(query) {
             let message = "leave this parameter out of a purchase: its outcome could not be read";
             return Err(Judged::Malformed(Refusal::malformed(400, name, message)));
@@ -266,14 +266,14 @@ impl Gateway {
     ) -> pingora::Result<bool> {
         let dialect = guarded.dialect();
         let keeps_answer = guarded.enforced() && guarded.retry.key.is_some();
-        let out = outgoing(session.req_header(), ctx, cart.as_ref(), &body, Errand::Execution);
+        let out = outgoing(session.request(), ctx, cart.as_ref(), &body, Errand::Execution);
         // From here on the reservation is settled, whatever happens.
         let reading = guarded.reading();
         let books = Books::open(self.authority.clone(), guarded.call, reading, cart, ticket);
         let (turn, amending) = (ctx.turn.take(), ctx.amending.take());
         let exchange = self.exchange.clone();
         let under_way = Some(UnderWay::begin(&exchange));
-        let mut execution = Execution { exchange, books, out: out?, keeps_answer, turn, amending, under_way };
+        let mut execution = Execution { exchange, books, out, keeps_answer, turn, amending, under_way };
         let mut caller = Caller::of(session, ctx);
         let over = caught(pin!(execution.run(&mut caller))).await;
         // Whatever became of it, it is recorded and waited for no longer.

@@ -5,23 +5,27 @@ use std::future::{Future, pending};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
-use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType};
 
+use crate::protocol::deny::Refusal;
+
 use super::Gateway;
 use super::body::CALLER_SILENCE;
+use super::downgrade::{as_http1, stay_http1};
+use super::fields::{Fields, text};
+use super::head::is_ours;
 use super::phase::Phase;
 use super::plain::{DRAIN, Plain};
 use super::reply::{Framing, Told, put};
+use super::request::Request;
 use super::socket::CALLER_TAKES;
 
 /// See the module.
 pub(super) enum Downstream<'c> {
-    Pingora(&'c mut Session),
+    Pingora(&'c mut Session, Box<Request>),
     Plain(Plain<'c>),
 }
 
@@ -29,11 +33,11 @@ impl Gateway {
     /// The head of a request is here: its limits begin.
     pub(super) fn begin(&self, session: &mut Downstream<'_>) {
         let head = match session {
-            Downstream::Plain(plain) => Some(plain.head_length() as u64),
-            Downstream::Pingora(_) => None,
+            Downstream::Plain(plain) => Some(plain.request().head().len() as u64),
+            Downstream::Pingora(..) => None,
         };
-        Phase::begin(head, || body_length(&session.req_header().headers));
-        if let Downstream::Pingora(session) = session {
+        Phase::begin(head, || body_length(&session.request().fields));
+        if let Downstream::Pingora(session, _) = session {
             limit(session.as_downstream_mut());
         }
         if self.settings.draining.is_on() {
@@ -58,7 +62,7 @@ impl Gateway {
         drop(ctx);
         match session {
             Downstream::Plain(plain) => plain.finish().await,
-            Downstream::Pingora(_) => false,
+            Downstream::Pingora(..) => false,
         }
     }
 }
@@ -74,32 +78,58 @@ fn limit(session: &mut ServerSession) {
     }
 }
 
+impl<'c> Downstream<'c> {
+    pub(super) fn of_pingora(session: &'c mut Session) -> Self {
+        let request = Box::new(Request::read_by_pingora(session.req_header()));
+        Self::Pingora(session, request)
+    }
+}
+
 impl Downstream<'_> {
-    pub(super) fn req_header(&self) -> &RequestHeader {
+    pub(super) fn request(&self) -> &Request {
         match self {
-            Self::Pingora(session) => session.req_header(),
+            Self::Pingora(_, request) => request,
             Self::Plain(plain) => plain.request(),
         }
     }
 
-    pub(super) fn req_header_mut(&mut self) -> &mut RequestHeader {
+    /// Says it as HTTP/1.1 says it, and offers nothing else: a plain request does.
+    pub(super) fn as_http1(&mut self) -> Result<(), Refusal> {
+        if let Self::Pingora(session, request) = self {
+            let head = session.req_header_mut();
+            as_http1(head)?;
+            stay_http1(head);
+            **request = Request::read_by_pingora(head);
+        }
+        Ok(())
+    }
+
+    /// Drops what only we may say.
+    pub(super) fn retain_theirs(&mut self) {
         match self {
-            Self::Pingora(session) => session.req_header_mut(),
-            Self::Plain(plain) => plain.request_mut(),
+            Self::Pingora(session, request) => {
+                let head = session.req_header_mut();
+                let ours: Vec<_> = head.headers.keys().filter(|name| is_ours(name)).cloned().collect();
+                for name in &ours {
+                    head.remove_header(name);
+                }
+                request.fields.retain(|name| !is_ours(name));
+            }
+            Self::Plain(plain) => plain.request_mut().fields.retain(|name| !is_ours(name)),
         }
     }
 
     /// The head as it came; of HTTP/2, as HTTP/1.1 says it.
     pub(super) fn raw(&self) -> Bytes {
         match self {
-            Self::Pingora(session) => session.to_h1_raw(),
-            Self::Plain(plain) => plain.raw(),
+            Self::Pingora(session, _) => session.to_h1_raw(),
+            Self::Plain(plain) => plain.request().head().clone(),
         }
     }
 
     pub(super) fn peer(&self) -> Option<SocketAddr> {
         match self {
-            Self::Pingora(session) => session.client_addr()?.as_inet().copied(),
+            Self::Pingora(session, _) => session.client_addr()?.as_inet().copied(),
             Self::Plain(plain) => Some(plain.peer()),
         }
     }
@@ -107,7 +137,7 @@ impl Downstream<'_> {
     /// True where no body was announced.
     pub(super) fn is_body_empty(&mut self) -> bool {
         match self {
-            Self::Pingora(session) => session.as_downstream_mut().is_body_empty(),
+            Self::Pingora(session, _) => session.as_downstream_mut().is_body_empty(),
             Self::Plain(plain) => plain.is_bodiless(),
         }
     }
@@ -115,7 +145,7 @@ impl Downstream<'_> {
     /// True when the whole body was read.
     pub(super) fn is_body_done(&mut self) -> bool {
         match self {
-            Self::Pingora(session) => session.as_downstream_mut().is_body_done(),
+            Self::Pingora(session, _) => session.as_downstream_mut().is_body_done(),
             Self::Plain(plain) => plain.is_read(),
         }
     }
@@ -123,7 +153,7 @@ impl Downstream<'_> {
     /// The whole body, where nothing of it has to be waited for.
     pub(super) fn body_at_hand(&mut self) -> Option<Bytes> {
         match self {
-            Self::Pingora(_) => None,
+            Self::Pingora(..) => None,
             Self::Plain(plain) => plain.at_hand(),
         }
     }
@@ -131,7 +161,7 @@ impl Downstream<'_> {
     /// The next piece of the body; `None` at its end.
     pub(super) async fn read_request_body(&mut self) -> pingora::Result<Option<Bytes>> {
         match self {
-            Self::Pingora(session) => stock(session.as_downstream_mut().read_request_body()).await,
+            Self::Pingora(session, _) => stock(session.as_downstream_mut().read_request_body()).await,
             Self::Plain(plain) => plain.read().await,
         }
     }
@@ -139,14 +169,14 @@ impl Downstream<'_> {
     /// Reads what is left of the body, within bounds.
     pub(super) async fn drain_request_body(&mut self) -> pingora::Result<()> {
         match self {
-            Self::Pingora(session) => stock(session.as_downstream_mut().drain_request_body()).await,
+            Self::Pingora(session, _) => stock(session.as_downstream_mut().drain_request_body()).await,
             Self::Plain(plain) => plain.drain().await,
         }
     }
 
     /// Invites a caller who waits for it to send the body; a plain request has none of them.
     pub(super) async fn write_continue_response(&mut self) {
-        if let Self::Pingora(session) = self {
+        if let Self::Pingora(session, _) = self {
             let _ = stock(session.as_downstream_mut().write_continue_response()).await;
         }
     }
@@ -154,7 +184,7 @@ impl Downstream<'_> {
     /// Resolves when the caller leaves, and not before. The body was read.
     pub(super) async fn leaves(&mut self) -> Box<Error> {
         let gone = match self {
-            Self::Pingora(session) => stock(session.as_downstream_mut().read_body_or_idle(true)).await.err(),
+            Self::Pingora(session, _) => stock(session.as_downstream_mut().read_body_or_idle(true)).await.err(),
             Self::Plain(plain) => Some(plain.leaves().await),
         };
         match gone {
@@ -165,7 +195,7 @@ impl Downstream<'_> {
 
     pub(super) async fn write_response_body(&mut self, piece: Option<Bytes>, is_last: bool) -> pingora::Result<()> {
         match self {
-            Self::Pingora(session) => stock(session.write_response_body(piece, is_last)).await,
+            Self::Pingora(session, _) => stock(session.write_response_body(piece, is_last)).await,
             Self::Plain(plain) => plain.write_body(piece.as_deref().unwrap_or_default(), is_last).await,
         }
     }
@@ -173,7 +203,7 @@ impl Downstream<'_> {
     /// Answers with this, whole. A field says how long the body is.
     pub(super) async fn write_own(&mut self, status: u16, fields: &[(&str, &str)], body: Bytes) -> pingora::Result<()> {
         match self {
-            Self::Pingora(session) => {
+            Self::Pingora(session, _) => {
                 let mut head = ResponseHeader::build(status, Some(fields.len() + 2))?;
                 for (name, value) in fields {
                     head.append_header((*name).to_owned(), *value)?;
@@ -197,7 +227,7 @@ impl Downstream<'_> {
     /// The status of the answer, once it was told.
     pub(super) fn answered(&self) -> Option<u16> {
         match self {
-            Self::Pingora(session) => session.response_written().map(|head| head.status.as_u16()),
+            Self::Pingora(session, _) => session.response_written().map(|head| head.status.as_u16()),
             Self::Plain(plain) => plain.answered(),
         }
     }
@@ -205,7 +235,7 @@ impl Downstream<'_> {
     /// Bytes of the answer's body so far.
     pub(super) fn body_bytes_sent(&self) -> usize {
         match self {
-            Self::Pingora(session) => session.body_bytes_sent(),
+            Self::Pingora(session, _) => session.body_bytes_sent(),
             Self::Plain(plain) => plain.sent(),
         }
     }
@@ -213,7 +243,7 @@ impl Downstream<'_> {
     /// No request follows on this connection.
     pub(super) fn close_after(&mut self) {
         match self {
-            Self::Pingora(session) => session.as_downstream_mut().set_keepalive(None),
+            Self::Pingora(session, _) => session.as_downstream_mut().set_keepalive(None),
             Self::Plain(plain) => plain.close_after(),
         }
     }
@@ -225,13 +255,13 @@ pub(super) async fn stock<T>(step: impl Future<Output = pingora::Result<T>>) -> 
 }
 
 /// How many bytes the body of a request has; none where only its end tells.
-fn body_length(headers: &HeaderMap) -> Option<u64> {
-    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+fn body_length(fields: &Fields) -> Option<u64> {
+    let mut lengths = fields.all("content-length");
     let body = match (lengths.next(), lengths.next()) {
         (None, _) => 0,
-        (Some(only), None) => only.to_str().ok()?.parse().ok()?,
+        (Some(only), None) => text(only)?.parse().ok()?,
         (Some(_), Some(_)) => return None,
     };
-    let streams = headers.contains_key(TRANSFER_ENCODING) || headers.contains_key(UPGRADE);
+    let streams = fields.has("transfer-encoding") || fields.has("upgrade");
     if streams { None } else { Some(body) }
 }

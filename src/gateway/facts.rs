@@ -2,8 +2,7 @@
 //! what is being bought.
 
 use bytes::BytesMut;
-use http::{HeaderMap, Method};
-use pingora::http::RequestHeader;
+use http::Method;
 
 use crate::model::json::Value;
 use crate::protocol::extract::CheckoutFacts;
@@ -13,6 +12,8 @@ use crate::protocol::session::{NoFacts, SESSION_MAX, SessionAnswer, purchase};
 
 use super::Gateway;
 use super::exchange::{Errand, Exchange, Outgoing, SendFault};
+use super::fields::Fields;
+use super::request::Request;
 use super::route::{Route, Step};
 use super::state::Waited;
 use super::wire::AnswerFault;
@@ -29,7 +30,7 @@ impl Gateway {
     pub(super) async fn facts(
         &self,
         step: &Step,
-        head: &RequestHeader,
+        head: &Request,
         body: &Value<'_>,
         basis: Basis,
         waited: &Waited,
@@ -38,7 +39,7 @@ impl Gateway {
         let read = preset.session.as_ref().filter(|_| preset.source == FactSource::Session);
         let Some(read) = read else { return purchase(preset, body, None, basis) };
         let out = session_request(step, read, head);
-        let reading = self.exchange_whole(&step.route, read, &head.headers, &out);
+        let reading = self.exchange_whole(&step.route, read, &head.fields, &out);
         let whole = tokio::time::timeout(self.settings.session_deadline, reading);
         let whole = waited.during(&self.authority.clock, whole).await;
         let Whole { status, media, body: answered } = whole.map_err(|_| NoFacts::Unreachable("session_timeout"))??;
@@ -50,7 +51,7 @@ impl Gateway {
         &self,
         route: &Route,
         read: &SessionRead,
-        headers: &HeaderMap,
+        fields: &Fields,
         out: &Outgoing,
     ) -> Result<Whole, NoFacts> {
         let unreachable = |fault: AnswerFault| match fault {
@@ -62,7 +63,7 @@ impl Gateway {
             SendFault::NotSent => NoFacts::Unreachable("session_not_sent"),
             SendFault::Sent(fault) => unreachable(fault),
         })?;
-        if read.rotates.iter().any(|name| head.header(name).is_some_and(|new| !names(headers, read, new))) {
+        if read.rotates.iter().any(|name| head.fields.first(name).is_some_and(|new| !names(fields, read, new))) {
             return Err(NoFacts::Unknown("session_rotated"));
         }
         let mut body = BytesMut::new();
@@ -78,20 +79,20 @@ impl Gateway {
 }
 
 /// The read carries the preset's credential headers and Host, and nothing else of the caller's.
-fn session_request(step: &Step, read: &SessionRead, head: &RequestHeader) -> Outgoing {
-    let headers = &head.headers;
+fn session_request(step: &Step, read: &SessionRead, head: &Request) -> Outgoing {
+    let fields = &head.fields;
     let mut bytes = Vec::with_capacity(512);
     let method = Method::from_bytes(read.pattern.method().as_bytes()).unwrap_or_default();
     let path = read.pattern.path_for(step.session.as_deref());
-    let query = head.uri.query().filter(|_| read.same_query).map_or_else(String::new, |query| format!("?{query}"));
+    let query = head.query().filter(|_| read.same_query).map_or_else(String::new, |query| format!("?{query}"));
     bytes.extend_from_slice(format!("{method} {}{path}{query} HTTP/1.1\r\n", step.route.prefix).as_bytes());
-    let host = headers.get_all(http::header::HOST).iter().map(|value| ("Host", value));
+    let host = fields.all("host").map(|value| ("Host", value));
     let credentials = read.credentials.iter();
-    let credentials = credentials.flat_map(|name| headers.get_all(name).iter().map(|value| (name.as_str(), value)));
+    let credentials = credentials.flat_map(|name| fields.all(name).map(|value| (name.as_str(), value)));
     for (name, value) in host.chain(credentials) {
         bytes.extend_from_slice(name.as_bytes());
         bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(value);
         bytes.extend_from_slice(b"\r\n");
     }
     if let Some(body) = &read.body {
@@ -105,7 +106,7 @@ fn session_request(step: &Step, read: &SessionRead, head: &RequestHeader) -> Out
 }
 
 /// True when the caller's credentials already hold this session: then it is no other one.
-fn names(headers: &HeaderMap, read: &SessionRead, session: &[u8]) -> bool {
-    let mut sent = read.credentials.iter().flat_map(|name| headers.get_all(name));
-    !session.is_empty() && sent.any(|value| value.as_bytes().windows(session.len()).any(|part| part == session))
+fn names(fields: &Fields, read: &SessionRead, session: &[u8]) -> bool {
+    let mut sent = read.credentials.iter().flat_map(|name| fields.all(name));
+    !session.is_empty() && sent.any(|value| value.windows(session.len()).any(|part| part == session))
 }

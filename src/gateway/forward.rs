@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method};
-use pingora::http::{HeaderNameVariant, RequestHeader};
+use http::Method;
 use tokio::time::Instant;
 
 use crate::authority::cart::Cart;
@@ -21,7 +19,9 @@ use super::body::NoBody;
 use super::downstream::Downstream;
 use super::exchange::{Errand, Exchange, Outgoing, SendFault};
 use super::execution::{Over, SILENCE};
+use super::fields::{Fields, text};
 use super::reply::put;
+use super::request::Request;
 use super::state::{Context, SeenOrder};
 use super::upstream::Upstream;
 
@@ -47,7 +47,7 @@ impl Gateway {
                 return self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
             }
         };
-        let out = outgoing(session.req_header(), ctx, None, &body, Errand::Forward)?;
+        let out = outgoing(session.request(), ctx, None, &body, Errand::Forward);
         let mut caller = Caller::of(session, ctx);
         let (clock, began) = (&self.authority.clock, self.authority.clock.monotonic());
         let over = self.carry(&upstream, &out, &mut caller).await;
@@ -59,13 +59,13 @@ impl Gateway {
     /// True of a request whose body is short, and of which nothing has to be said before it is here.
     pub(super) fn is_whole(&self, session: &mut Downstream<'_>) -> bool {
         let bodiless = session.is_body_empty();
-        let request = session.req_header();
-        let headers = &request.headers;
-        let short = |length: &HeaderValue| {
-            length.to_str().is_ok_and(|text| text.parse().is_ok_and(|length: usize| length <= self.settings.body_max))
+        let request = session.request();
+        let fields = &request.fields;
+        let short = |length: &[u8]| {
+            text(length).is_some_and(|text| text.parse().is_ok_and(|length: usize| length <= self.settings.body_max))
         };
-        let streams = [UPGRADE, EXPECT, TRANSFER_ENCODING].iter().any(|name| headers.contains_key(name));
-        request.method != Method::CONNECT && !streams && (bodiless || headers.get(CONTENT_LENGTH).is_some_and(short))
+        let streams = ["upgrade", "expect", "transfer-encoding"].iter().any(|name| fields.has(name));
+        request.method != Method::CONNECT && !streams && (bodiless || fields.first("content-length").is_some_and(short))
     }
 
     /// Each piece goes on as it comes. A caller that leaves ends it, at whatever moment.
@@ -129,24 +129,20 @@ impl Gateway {
 /// The request of an exchange as one run of bytes: the caller's target, fields and body as they
 /// came, hop-by-hop fields left out, ours added.
 pub(super) fn outgoing(
-    request: &RequestHeader,
+    request: &Request,
     ctx: &Context,
     cart: Option<&Cart>,
     body: &Bytes,
     errand: Errand,
-) -> pingora::Result<Outgoing> {
-    let mut bytes = BytesMut::with_capacity(HEAD_ROOM + request.raw_path().len() + body.len());
+) -> Outgoing {
+    let mut bytes = BytesMut::with_capacity(HEAD_ROOM + request.target.len() + body.len());
     let out = &mut bytes;
-    put(out, [request.method.as_str().as_bytes(), b" ", request.raw_path(), b" HTTP/1.1\r\n"]);
-    let (hops, length) = (Hops::of(&request.headers), Spelled::<20>::of("").number(body.len() as u64));
+    put(out, [request.method.as_str().as_bytes(), b" ", &request.target, b" HTTP/1.1\r\n"]);
+    let (hops, length) = (Hops::of(&request.fields), Spelled::<20>::of("").number(body.len() as u64));
     let onward = ctx.traced.as_ref().map(|traced| traced.span.onward().spelled());
     let mut framed = false;
-    request.map(|name, value| {
-        let name = match &name {
-            HeaderNameVariant::Case(name) => name.as_slice(),
-            HeaderNameVariant::Titled(name) => name.as_bytes(),
-        };
-        if name.eq_ignore_ascii_case(CONTENT_LENGTH.as_str().as_bytes()) {
+    for (name, value) in request.fields.iter() {
+        if name.eq_ignore_ascii_case(b"content-length") {
             // Once, and as long as the body is.
             if !std::mem::replace(&mut framed, true) {
                 put(out, [name, b": ", length.as_str().as_bytes(), b"\r\n"]);
@@ -154,10 +150,9 @@ pub(super) fn outgoing(
         } else if ctx.traced.as_ref().is_some_and(|traced| traced.span.replaces(name)) {
             // Ours stands for it.
         } else if !hops.contain(name) {
-            put(out, [name, b": ", value.as_bytes(), b"\r\n"]);
+            put(out, [name, b": ", value, b"\r\n"]);
         }
-        Ok(())
-    })?;
+    }
     if !framed && !body.is_empty() {
         put(out, [b"Content-Length: ", length.as_str().as_bytes(), b"\r\n"]);
     }
@@ -170,7 +165,7 @@ pub(super) fn outgoing(
         put_cart(out, cart);
     }
     put(out, [b"\r\n", body]);
-    Ok(Outgoing { method: request.method.clone(), bytes: bytes.freeze(), errand })
+    Outgoing { method: request.method.clone(), bytes: bytes.freeze(), errand }
 }
 
 /// What the merchant is told of the tokens.
@@ -192,8 +187,8 @@ fn put_cart(out: &mut BytesMut, cart: &Cart) {
 struct Hops(Vec<String>);
 
 impl Hops {
-    fn of(headers: &HeaderMap) -> Self {
-        let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    fn of(fields: &Fields) -> Self {
+        let named = fields.all("connection").flat_map(|value| value.split(|byte| *byte == b','));
         let named = named.map(<[u8]>::trim_ascii).filter(|name| !is_hop(name) && !is_kept(name));
         Self(named.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
     }
@@ -223,11 +218,9 @@ fn is_kept(name: &[u8]) -> bool {
     name.is_empty() || [&b"host"[..], b"content-length"].iter().any(|kept| name.eq_ignore_ascii_case(kept))
 }
 
-/// The same head without the fields that go no further.
-pub(super) fn without_hops(request: &RequestHeader) -> RequestHeader {
-    let (mut head, hops) = (request.clone(), Hops::of(&request.headers));
-    for name in request.headers.keys().filter(|name| hops.contain(name.as_str().as_bytes())) {
-        head.remove_header(name);
-    }
-    head
+/// The same without the fields that go no further.
+pub(super) fn without_hops(request: &Request) -> Request {
+    let (mut request, hops) = (request.clone(), Hops::of(&request.fields));
+    request.fields.retain(|name| !hops.contain(name));
+    request
 }

@@ -1,7 +1,6 @@
 //! The way of a request: canonical → route → token → body → facts → clearance → one sending.
 
 use bytes::Bytes;
-use pingora::http::RequestHeader;
 
 use crate::authority::cart::Cart;
 use crate::authority::observe::Observed;
@@ -22,9 +21,7 @@ use crate::protocol::preset::{Dialect, Phase, Tokenless};
 use super::Gateway;
 use super::body::NoBody;
 use super::books::{Commit, Reading, Ticket};
-use super::downgrade::{as_http1, stay_http1};
 use super::downstream::Downstream;
-use super::head;
 use super::look::Retrying;
 use super::route::{Kind, Route, Step};
 use super::state::{Context, Decided, Watch};
@@ -62,16 +59,15 @@ impl Gateway {
     pub(super) async fn admit(&self, session: &mut Downstream<'_>, ctx: &mut Context) -> pingora::Result<bool> {
         // One snapshot of the policies for the whole request.
         let policies = self.authority.policies.snapshot();
-        if let Err(refusal) = as_http1(session.req_header_mut()) {
+        if let Err(refusal) = session.as_http1() {
             return self.refuse(session, ctx, &refusal, Dialect::Permyx).await;
         }
-        stay_http1(session.req_header_mut());
         let bodiless = session.is_body_empty();
         let looked = match self.look(session, bodiless, &policies) {
             Ok(looked) => looked,
             Err(refusal) => return self.refuse(session, ctx, &refusal, Dialect::Permyx).await,
         };
-        session.req_header_mut().retain_theirs();
+        session.retain_theirs();
         ctx.traced = self.authority.begin_trace(looked.trace_parent, ctx.started);
         let Some(step) = looked.step else { return self.unguarded(session, ctx).await };
         ctx.route = step.route.name.clone();
@@ -127,7 +123,7 @@ impl Gateway {
         guarded: Box<Guarded>,
         tokens: Option<Tokens>,
     ) -> pingora::Result<bool> {
-        let counts = !session.req_header().method.is_safe() || guarded.requires_token();
+        let counts = !session.request().method.is_safe() || guarded.requires_token();
         match (guarded.step.kind, tokens) {
             (Kind::ByBody, tokens) => Box::pin(self.by_body(session, ctx, guarded, tokens)).await,
             (Kind::Phase(Phase::Complete), None) if guarded.step.route.preset.token_pointers.is_empty() => {
@@ -286,19 +282,5 @@ impl Guarded {
 
     pub(super) fn observed<'a>(&self, cart: Option<&'a Cart>, would_deny: Option<&'a Refused>) -> Observed<'a> {
         Observed { cart, would_deny, cause: self.oddity.map(|_| "noncanonical".into()) }
-    }
-}
-
-/// Drops what only we may say.
-trait RetainTheirs {
-    fn retain_theirs(&mut self);
-}
-
-impl RetainTheirs for RequestHeader {
-    fn retain_theirs(&mut self) {
-        let ours: Vec<_> = self.headers.keys().filter(|name| head::is_ours(name.as_str())).cloned().collect();
-        for name in &ours {
-            self.remove_header(name);
-        }
     }
 }

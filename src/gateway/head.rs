@@ -2,21 +2,16 @@
 
 use std::borrow::Cow;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderName, HeaderValue};
-
 use crate::model::ids::TraceId;
 use crate::protocol::deny::Refusal;
 
+use super::fields::{Fields, text};
 use super::tokens::Tokens;
 
 /// The request field that carries an execution token.
 pub const TOKEN_HEADER: &str = "permyx-execution-token";
-static TOKEN: HeaderName = HeaderName::from_static(TOKEN_HEADER);
 /// By which a caller says that it knows of an unknown outcome and buys all the same.
-static CONFIRM: HeaderName = HeaderName::from_static("permyx-confirm-retry");
-static EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
-static SIGNATURE_INPUT: HeaderName = HeaderName::from_static("signature-input");
+const CONFIRM: &str = "permyx-confirm-retry";
 /// Longest request head on a guarded host, and longest request line in it.
 const HEAD_MAX: usize = 32 * 1024;
 const LINE_MAX: usize = 8 * 1024;
@@ -27,10 +22,10 @@ const REROUTING: [&str; 5] =
     ["x-http-method-override", "x-method-override", "x-http-method", "x-original-url", "x-rewrite-url"];
 
 /// What every request must keep, guarded or not: without these there is no one request to judge.
-pub fn well_formed(headers: &HeaderMap, http11: bool) -> Result<(), Refusal> {
-    let mut hosts = headers.get_all(HOST).iter();
+pub fn well_formed(fields: &Fields, http11: bool) -> Result<(), Refusal> {
+    let mut hosts = fields.all("host");
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) if host_is_plain(host.as_bytes()) => Ok(()),
+        (Some(host), None) if host_is_plain(host) => Ok(()),
         (None, _) if !http11 => Ok(()),
         (Some(_), Some(_)) => Err(Refusal::malformed(400, "Host", "send exactly one Host header")),
         _ => Err(Refusal::malformed(400, "Host", "send one Host header that is a host name with an optional port")),
@@ -44,8 +39,8 @@ fn host_is_plain(host: &[u8]) -> bool {
 
 /// The host without its port and without the dot that a full name may end in, in lower case.
 #[must_use]
-pub fn host_name(headers: &HeaderMap) -> Cow<'_, str> {
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+pub fn host_name(fields: &Fields) -> Cow<'_, str> {
+    let host = fields.first("host").and_then(text).unwrap_or_default();
     let end = match host.strip_prefix('[') {
         Some(rest) => rest.find(']').map(|at| at + 2),
         None => host.find(':'),
@@ -58,7 +53,7 @@ pub fn host_name(headers: &HeaderMap) -> Cow<'_, str> {
 
 /// What a host with an enforced route keeps: no shape that two servers could read differently.
 /// `raw` is the head as it came.
-pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
+pub fn unambiguous(raw: &[u8], fields: &Fields) -> Result<(), Refusal> {
     let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
     if memchr::memchr(b'\n', raw).is_none_or(|end| end > LINE_MAX) {
         return bad(414, "path", "the request line may have at most 8 KiB");
@@ -70,50 +65,50 @@ pub fn unambiguous(raw: &[u8], headers: &HeaderMap) -> Result<(), Refusal> {
     if found.bare_line_feed {
         return bad(400, "headers", "end every line with CR LF");
     }
-    if headers.get_all(CONTENT_LENGTH).iter().any(|length| !length.as_bytes().iter().all(u8::is_ascii_digit)) {
+    if fields.all("content-length").any(|length| !length.iter().all(u8::is_ascii_digit)) {
         return bad(400, "Content-Length", "write one whole number");
     }
     if found.framing > 1 {
         return bad(400, "Content-Length", "send one Content-Length or one Transfer-Encoding, not both and not twice");
     }
     if found.codings == 1
-        && headers.get(TRANSFER_ENCODING).is_none_or(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+        && fields.first("transfer-encoding").is_none_or(|coding| !coding.eq_ignore_ascii_case(b"chunked"))
     {
         return bad(400, "Transfer-Encoding", "the only transfer coding is `chunked`");
     }
-    for name in headers.keys().map(HeaderName::as_str) {
-        if is_ours(name) && name.contains('_') {
+    for name in fields.names() {
+        if is_ours(name) && name.contains(&b'_') {
             return bad(400, "Permyx-Execution-Token", "write Permyx headers with `-`, not `_`");
         }
         if REROUTING.iter().any(|rerouting| is_same_but_for_dashes(rerouting, name)) {
-            return bad(400, name, "send the method and the path that you mean");
+            return bad(400, &in_small_letters(name), "send the method and the path that you mean");
         }
     }
-    nominated(headers)
+    nominated(fields)
 }
 
 /// Refusals that belong to guarded routes. `credentials`: the fields that a session is read with.
-pub fn guardable(headers: &HeaderMap, credentials: &[String]) -> Result<(), Refusal> {
+pub fn guardable(fields: &Fields, credentials: &[String]) -> Result<(), Refusal> {
     let bad = |status, member: &str, message: &str| Err(Refusal::malformed(status, member, message));
     let judged: Vec<_> = credentials.iter().map(String::as_str).chain(JUDGED).collect();
-    if let Some(name) = twin(headers, &judged) {
-        return bad(400, name, "write this field's name with `-`, not `_`");
+    if let Some(name) = twin(fields, &judged) {
+        return bad(400, &name, "write this field's name with `-`, not `_`");
     }
-    if headers.contains_key(UPGRADE) {
+    if fields.has("upgrade") {
         return bad(400, "Upgrade", "this path does not change protocols");
     }
     // What it names is not sent on, and the session would be read with what the commit lacks.
-    if named_hops(headers).any(|name| judged.contains(&name.as_str())) {
+    if named_hops(fields).any(|name| judged.contains(&name.as_str())) {
         return bad(400, "Connection", "Connection may not name this header");
     }
-    if headers.contains_key(&EARLY_DATA) {
+    if fields.has("early-data") {
         return bad(425, "Early-Data", "send this request after the handshake is complete");
     }
-    if headers.get_all(EXPECT).iter().any(|expectation| !expectation.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+    if fields.all("expect").any(|expectation| !expectation.eq_ignore_ascii_case(b"100-continue")) {
         return bad(417, "Expect", "the only expectation that is met is `100-continue`");
     }
-    let covered = headers.get_all(&SIGNATURE_INPUT).iter().any(|input| {
-        input.as_bytes().to_ascii_lowercase().windows(TOKEN_HEADER.len()).any(|part| part == TOKEN_HEADER.as_bytes())
+    let covered = fields.all("signature-input").any(|input| {
+        input.to_ascii_lowercase().windows(TOKEN_HEADER.len()).any(|part| part == TOKEN_HEADER.as_bytes())
     });
     if covered {
         return bad(
@@ -127,7 +122,7 @@ pub fn guardable(headers: &HeaderMap, credentials: &[String]) -> Result<(), Refu
 
 /// A `Connection` header may not name the fields that frame or route the request, nor those by which
 /// it is judged: it would be sent on without them, and read as another.
-fn nominated(headers: &HeaderMap) -> Result<(), Refusal> {
+fn nominated(fields: &Fields) -> Result<(), Refusal> {
     const NEEDED: [&str; 8] = [
         "host",
         "content-length",
@@ -138,27 +133,35 @@ fn nominated(headers: &HeaderMap) -> Result<(), Refusal> {
         "cookie",
         "idempotency-key",
     ];
-    if named_hops(headers).any(|name| NEEDED.contains(&name.as_str()) || is_ours(&name)) {
+    if named_hops(fields).any(|name| NEEDED.contains(&name.as_str()) || is_ours(&name)) {
         return Err(Refusal::malformed(400, "Connection", "Connection may not name this header"));
     }
     Ok(())
 }
 
 /// What `Connection` names, in small letters.
-fn named_hops(headers: &HeaderMap) -> impl Iterator<Item = String> + '_ {
-    let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    named.map(|name| String::from_utf8_lossy(name).trim().to_ascii_lowercase())
+fn named_hops(fields: &Fields) -> impl Iterator<Item = String> + '_ {
+    let named = fields.all("connection").flat_map(|value| value.split(|b| *b == b','));
+    named.map(|name| in_small_letters(name.trim_ascii()))
 }
 
 /// A field that some servers take for one of these, because they read `_` as `-`.
-fn twin<'h>(headers: &'h HeaderMap, names: &[&str]) -> Option<&'h str> {
-    let is_twin = |have: &&str| names.iter().any(|name| name != have && is_same_but_for_dashes(name, have));
-    headers.keys().map(HeaderName::as_str).find(is_twin)
+fn twin(fields: &Fields, names: &[&str]) -> Option<String> {
+    let is_twin = |have: &&[u8]| {
+        let other = |name: &&&str| !have.eq_ignore_ascii_case(name.as_bytes());
+        names.iter().filter(other).any(|name| is_same_but_for_dashes(name, have))
+    };
+    fields.names().find(is_twin).map(in_small_letters)
 }
 
-fn is_same_but_for_dashes(one: &str, other: &str) -> bool {
-    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
-    one.len() == other.len() && one.bytes().map(dashed).eq(other.bytes().map(dashed))
+fn in_small_letters(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).to_ascii_lowercase()
+}
+
+/// `name` is written in small letters.
+fn is_same_but_for_dashes(name: &str, other: &[u8]) -> bool {
+    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    name.len() == other.len() && name.as_bytes().iter().map(dashed).eq(other.iter().map(dashed))
 }
 
 /// True for `Permyx-*` in every spelling that some server takes for it.
@@ -171,12 +174,12 @@ pub fn is_ours(name: impl AsRef<[u8]>) -> bool {
 }
 
 /// The call whose unknown outcome the caller knows of.
-pub fn confirmed(headers: &HeaderMap) -> Result<Option<TraceId>, Refusal> {
-    let mut fields = headers.get_all(&CONFIRM).iter();
-    let trace = |field: &HeaderValue| TraceId::parse(field.to_str().ok()?.trim());
-    match (fields.next(), fields.next()) {
+pub fn confirmed(fields: &Fields) -> Result<Option<TraceId>, Refusal> {
+    let mut values = fields.all(CONFIRM);
+    let trace = |value| TraceId::parse(text(value)?.trim());
+    match (values.next(), values.next()) {
         (None, _) => Ok(None),
-        (Some(field), None) if trace(field).is_some() => Ok(trace(field)),
+        (Some(value), None) if trace(value).is_some() => Ok(trace(value)),
         _ => {
             Err(Refusal::malformed(400, "Permyx-Confirm-Retry", "send the one trace (`trc_…`) that the refusal names"))
         }
@@ -184,14 +187,14 @@ pub fn confirmed(headers: &HeaderMap) -> Result<Option<TraceId>, Refusal> {
 }
 
 /// The tokens of the header: none, those of one field line, or a reason why they are none.
-pub fn tokens(headers: &HeaderMap) -> Result<Option<Tokens>, Refusal> {
+pub fn tokens(fields: &Fields) -> Result<Option<Tokens>, Refusal> {
     const MEMBER: &str = "Permyx-Execution-Token";
-    let mut fields = headers.get_all(&TOKEN).iter();
-    let Some(field) = fields.next() else { return Ok(None) };
-    if fields.next().is_some() {
+    let mut values = fields.all(TOKEN_HEADER);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
         return Err(Refusal::malformed(400, MEMBER, "send exactly one token header"));
     }
-    let text = field.to_str().unwrap_or_default().trim();
+    let text = text(value).unwrap_or_default().trim();
     if text.is_empty() {
         return Err(Refusal::malformed(400, MEMBER, "the token header is empty or not ASCII"));
     }
@@ -227,14 +230,14 @@ impl RawFraming {
                 found.bare_line_feed = true;
                 continue;
             };
-            let named = |name: &HeaderName| {
-                let name = name.as_str().as_bytes();
+            let named = |name: &str| {
+                let name = name.as_bytes();
                 let colon = line.get(name.len()) == Some(&b':');
                 colon && line.get(..name.len()).is_some_and(|have| have.eq_ignore_ascii_case(name))
             };
-            let coding = named(&TRANSFER_ENCODING);
+            let coding = named("transfer-encoding");
             found.codings += usize::from(coding);
-            found.framing += usize::from(coding || named(&CONTENT_LENGTH));
+            found.framing += usize::from(coding || named("content-length"));
         }
         // The piece behind the last line feed is not a line.
         found.bare_line_feed |= begins < raw.len();
@@ -246,16 +249,9 @@ impl RawFraming {
 mod tests {
     use super::*;
     use crate::token::TOKEN_MAX;
-    use http::{HeaderName, HeaderValue};
 
-    fn headers(lines: &[(&str, &str)]) -> HeaderMap {
-        let pair = |(name, value): &(&str, &str)| {
-            (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
-        };
-        lines.iter().map(pair).fold(HeaderMap::new(), |mut map, (name, value)| {
-            map.append(name, value);
-            map
-        })
+    fn headers(lines: &[(&str, &str)]) -> Fields {
+        lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect()
     }
 
     fn status(result: Result<(), Refusal>) -> u16 {

@@ -2,9 +2,6 @@
 
 use std::sync::Arc;
 
-use http::HeaderName;
-use pingora::http::RequestHeader;
-
 use crate::authority::policies::Policies;
 use crate::authority::retry::IdempotencyKey;
 use crate::decide::policy::Mode;
@@ -13,12 +10,10 @@ use crate::model::trace_parent::TraceParent;
 use crate::protocol::deny::Refusal;
 
 use super::downstream::Downstream;
+use super::request::Request;
 use super::route::{Body, Route, Step};
 use super::tokens::Tokens;
 use super::{Gateway, canonical, head};
-
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-static TRACEPARENT: HeaderName = HeaderName::from_static(TraceParent::FIELD);
 
 /// What the head of a request says, before its body is read.
 pub(super) struct Looked {
@@ -39,11 +34,11 @@ pub(super) struct Retrying {
 }
 
 impl Retrying {
-    fn read(request: &RequestHeader, path: &str) -> Result<Self, Refusal> {
-        let key = IdempotencyKey::sent(request.headers.get_all(&IDEMPOTENCY_KEY))?;
-        let query = request.uri.query().unwrap_or_default();
+    fn read(request: &Request, path: &str) -> Result<Self, Refusal> {
+        let key = IdempotencyKey::sent(request.fields.all("idempotency-key"))?;
+        let query = request.query().unwrap_or_default();
         let line = key.as_ref().map_or_else(String::new, |_| format!("{} {path}?{query}", request.method));
-        Ok(Self { key, confirmed: head::confirmed(&request.headers)?, line })
+        Ok(Self { key, confirmed: head::confirmed(&request.fields)?, line })
     }
 }
 
@@ -55,10 +50,10 @@ impl Gateway {
         bodiless: bool,
         policies: &Policies,
     ) -> Result<Looked, Refusal> {
-        let request = session.req_header();
-        let headers = &request.headers;
-        head::well_formed(headers, request.version == http::Version::HTTP_11)?;
-        let host = head::host_name(headers);
+        let request = session.request();
+        let fields = &request.fields;
+        head::well_formed(fields, request.is_http11)?;
+        let host = head::host_name(fields);
         if host.is_empty() && self.routes.by_host() {
             return Err(Refusal::malformed(400, "Host", "say which host this is for"));
         }
@@ -68,28 +63,28 @@ impl Gateway {
         let enforced = |route: &Arc<Route>| mode_of(policies, route) == Mode::Enforce;
         let strict = policies.enforce_something() && guards.routes().any(enforced);
         if strict {
-            head::unambiguous(&raw, headers)?;
+            head::unambiguous(&raw, fields)?;
             method_is_plain(request.method.as_str())?;
             let case = guards.is_case_variant(&target.path).then_some("the path differs from a guarded one in case");
-            if let Some(name) = guards.reroutes(request.uri.query().unwrap_or_default()) {
+            if let Some(name) = guards.reroutes(request.query().unwrap_or_default()) {
                 return Err(Refusal::malformed(400, name, "name the path in the request line, not in a parameter"));
             }
             if let Some(why) = target.oddity.or(case) {
                 return Err(Refusal::malformed(400, "path", format!("send the path in its canonical form: {why}")));
             }
         }
-        let step = guards.find(request.method.as_str(), &target.path, Body { headers, bodiless });
+        let step = guards.find(request.method.as_str(), &target.path, Body { fields, bodiless });
         if step.is_none() && policies.enforce_something() && self.routes.elsewhere(&host, &target.path).any(enforced) {
             // The server behind may be the same: another name for it is no way around its guard.
             return Err(Refusal::malformed(421, "Host", "this path is guarded, and not served under this host name"));
         }
         if let Some(route) = step.as_ref().map(|step| &step.route).filter(|route| enforced(route)) {
             let read = route.preset.session.as_ref();
-            head::guardable(headers, read.map_or(&[], |read| read.credentials.as_slice()))?;
+            head::guardable(fields, read.map_or(&[], |read| read.credentials.as_slice()))?;
         }
         let retry = Retrying::read(request, &target.path);
-        let trace_parent = TraceParent::sent(headers.get_all(&TRACEPARENT).iter());
-        Ok(Looked { step, tokens: head::tokens(headers), retry, oddity: target.oddity, trace_parent })
+        let trace_parent = TraceParent::sent(fields.all(TraceParent::FIELD));
+        Ok(Looked { step, tokens: head::tokens(fields), retry, oddity: target.oddity, trace_parent })
     }
 }
 

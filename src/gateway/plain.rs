@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use pingora::http::RequestHeader;
 use pingora::protocols::{Shutdown, Stream};
 use pingora::{Error, ErrorType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,6 +16,7 @@ use super::body::CALLER_SILENCE;
 use super::patience::within;
 use super::plain_head::Head;
 use super::reply::{Reply, Told};
+use super::request::Request;
 use super::socket::CALLER_TAKES;
 
 /// Time to read the rest of a body that is refused anyway.
@@ -55,20 +55,12 @@ impl<'c> Plain<'c> {
         Self { stream, came, head, left, peer, answer: Reply::default(), keeps, is_lost: false }
     }
 
-    pub(super) fn request(&self) -> &RequestHeader {
+    pub(super) fn request(&self) -> &Request {
         &self.head.request
     }
 
-    pub(super) fn request_mut(&mut self) -> &mut RequestHeader {
+    pub(super) fn request_mut(&mut self) -> &mut Request {
         &mut self.head.request
-    }
-
-    pub(super) fn raw(&self) -> Bytes {
-        self.head.raw.clone()
-    }
-
-    pub(super) fn head_length(&self) -> usize {
-        self.head.raw.len()
     }
 
     pub(super) fn peer(&self) -> SocketAddr {

@@ -3,9 +3,11 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method};
-use pingora::http::{IntoCaseHeaderName, RequestHeader};
+use bytes::BytesMut;
+use http::Method;
+
+use super::fields;
+use super::request::Request;
 
 /// Longest head that is looked at here, and most fields in it.
 const HEAD_MAX: usize = 16 * 1024;
@@ -24,9 +26,7 @@ pub enum Found {
 
 #[derive(Debug)]
 pub struct Head {
-    /// As it came.
-    pub raw: Bytes,
-    pub request: RequestHeader,
+    pub request: Request,
     /// How many bytes of body follow.
     pub body: usize,
     /// False where the caller wants no other request on this connection.
@@ -49,46 +49,24 @@ pub fn find(came: &mut BytesMut, body_max: usize) -> Found {
         Ok(httparse::Status::Partial) if came.len() <= HEAD_MAX => return Found::Begun,
         _ => return Found::Other,
     };
-    let Some((request, plain)) = line(&parsed).zip(Plain::of(parsed.headers)) else { return Found::Other };
+    let Some(((method, target), plain)) = line(&parsed).zip(Plain::of(parsed.headers)) else { return Found::Other };
     if plain.body > body_max {
         return Found::Other;
     }
-    let start = came.as_ptr().addr();
-    // INVARIANT: what was parsed is a part of what came; of an empty value it does not matter which.
-    let place = |part: &[u8]| {
-        let from = if part.is_empty() { 0 } else { part.as_ptr().addr() - start };
-        from..from + part.len()
-    };
-    let places: Vec<_> =
-        parsed.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect();
-    // One allocation for all of it: names and values are parts of what came.
-    let raw = came.split_to(length).freeze();
-    let fields = places.into_iter().map(|(name, value)| (raw.slice(name), raw.slice(value)));
-    match with_fields(request, fields) {
-        Some(request) => Found::Plain(Box::new(Head { raw, request, body: plain.body, keeps: plain.keeps })),
-        None => {
-            *came = [&raw[..], came].concat().as_slice().into();
-            Found::Other
-        }
-    }
+    let (target, found) = (fields::place(came, target), fields::Found::of(came, parsed.headers));
+    // One allocation for all of it: target, names and values are parts of what came.
+    let head = came.split_to(length).freeze();
+    let request = Request::plain(method, head.slice(target), found.within(head));
+    Found::Plain(Box::new(Head { request, body: plain.body, keeps: plain.keeps }))
 }
 
-/// A request of HTTP/1.1 for a path, with room for its fields.
-fn line(parsed: &httparse::Request<'_, '_>) -> Option<RequestHeader> {
-    let (method, path) = (parsed.method?.as_bytes(), parsed.path?);
-    let is_plain = path.starts_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic());
-    if parsed.version != Some(1) || !is_plain || method == Method::CONNECT.as_str().as_bytes() {
-        return None;
-    }
-    RequestHeader::build(method, path.as_bytes(), Some(parsed.headers.len())).ok()
-}
-
-fn with_fields(mut request: RequestHeader, fields: impl Iterator<Item = (Bytes, Bytes)>) -> Option<RequestHeader> {
-    for (name, value) in fields {
-        let value = HeaderValue::from_maybe_shared(value).ok()?;
-        request.append_header(name.into_case_header_name(), value).ok()?;
-    }
-    Some(request)
+/// Method and target of a request of HTTP/1.1 for a path.
+fn line<'c>(parsed: &httparse::Request<'_, 'c>) -> Option<(Method, &'c [u8])> {
+    let (method, target) = (Method::from_bytes(parsed.method?.as_bytes()).ok()?, parsed.path?);
+    // The rest of what can be seen has no place in a target (RFC 3986 §2), or is not passed on.
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'`');
+    let is_path = target.starts_with('/') && target.bytes().all(is_plain);
+    (parsed.version == Some(1) && is_path && method != Method::CONNECT).then_some((method, target.as_bytes()))
 }
 
 /// What the fields of a plain request say of it.
@@ -153,11 +131,14 @@ mod tests {
     #[test]
     fn a_plain_request_is_taken_with_its_fields_as_they_came() {
         let (Found::Plain(head), rest) = taken([PLAIN, "bodyGET"].concat().as_bytes()) else { panic!("it is plain") };
-        assert_eq!((&head.raw[..], &rest[..], head.body, head.keeps), (PLAIN.as_bytes(), &b"bodyGET"[..], 4, true));
-        assert_eq!((head.request.method.as_str(), head.request.raw_path()), ("POST", &b"/a?b=1"[..]));
-        let mut fields = Vec::new();
-        head.request.header_to_h1_wire(&mut fields);
-        assert_eq!(fields, b"hOsT: shop\r\nX-Two: 1\r\nx-two: 2\r\nContent-Length: 4\r\n");
+        let request = &head.request;
+        assert_eq!((&request.head()[..], &rest[..]), (PLAIN.as_bytes(), &b"bodyGET"[..]));
+        assert_eq!((head.body, head.keeps), (4, true));
+        assert_eq!((request.method.as_str(), &request.target[..]), ("POST", &b"/a?b=1"[..]));
+        assert_eq!(request.query(), Some("b=1"));
+        let came = [("hOsT", "shop"), ("X-Two", "1"), ("Content-Length", "4"), ("x-two", "2")];
+        let came: Vec<_> = came.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        assert_eq!(request.fields.iter().collect::<Vec<_>>(), came);
     }
 
     #[test]
@@ -185,6 +166,8 @@ mod tests {
             "CONNECT /a HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a\"<>` HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n X: 1\r\n\r\n",
             "PRI * HTTP/2.0\r\n\r\n",
@@ -208,8 +191,20 @@ mod tests {
         }
     }
 
-    /// What pingora reads in the same bytes: the target, the fields, and what was not part of the head.
-    async fn read_by_pingora(bytes: &[u8]) -> (String, Vec<u8>, Vec<u8>, bool, bool) {
+    /// What is read in some bytes: the request, its head as it came, whether another may follow, and whether it has no
+    /// body.
+    type Read = (String, Vec<u8>, bool, bool);
+
+    /// Line and fields. Those of one name stand together: pingora keeps no other order.
+    fn told(request: &Request) -> String {
+        let line = format!("{} {} {:?}\n", request.method, request.target.escape_ascii(), request.query());
+        let mut fields: Vec<_> = request.fields.iter().collect();
+        fields.sort_by_key(|(name, _)| name.to_ascii_lowercase());
+        let told = |(name, value): &(&[u8], &[u8])| format!("{}: {}\n", name.escape_ascii(), value.escape_ascii());
+        line + &fields.iter().map(told).collect::<String>()
+    }
+
+    async fn read_by_pingora(bytes: &[u8]) -> Read {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let _theirs = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let ours: Stream = Box::new(Tcp::from(listener.accept().await.unwrap().0));
@@ -217,16 +212,29 @@ mod tests {
         session.set_pipelining_enabled(true);
         session.set_pipelined_prefix(BytesMut::from(bytes));
         session.read_request().await.unwrap().unwrap();
-        let (request, mut fields) = (session.req_header(), Vec::new());
-        request.header_to_h1_wire(&mut fields);
-        let line = format!("{} {} {:?}", request.method, request.raw_path().escape_ascii(), request.version);
-        let (raw, keeps) = (session.get_headers_raw_bytes().to_vec(), session.will_keepalive());
-        (line, fields, raw, keeps, session.is_body_empty())
+        let request = Request::read_by_pingora(session.req_header());
+        assert!(request.is_http11);
+        let (head, keeps) = (session.get_headers_raw_bytes().to_vec(), session.will_keepalive());
+        (told(&request), head, keeps, session.is_body_empty())
     }
 
     fn head() -> impl Strategy<Value = String> {
         let method = prop::sample::select(vec!["GET", "POST", "HEAD", "get", "M-SEARCH", "CONNECT", "G@T"]);
-        let target = prop::sample::select(vec!["/", "/a?b=%20&c", "/a/../b", "//x", "/a{b}|\"<>", "/\u{e9}", "*", "a"]);
+        let target = prop::sample::select(vec![
+            "/",
+            "/a?b=%20&c",
+            "/a?",
+            "/a?b?c=[d]",
+            "/a/../b",
+            "//x",
+            "/a{b}|^\\~'!",
+            "/a\"",
+            "/a<",
+            "/a#b",
+            "/\u{e9}",
+            "*",
+            "a",
+        ]);
         let version = prop::sample::select(vec!["HTTP/1.1", "HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/2.0"]);
         let field = prop::sample::select(vec![
             "Host: a",
@@ -278,12 +286,9 @@ mod tests {
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let read = runtime.block_on(read_by_pingora(&bytes));
-            let mut fields = Vec::new();
-            head.request.header_to_h1_wire(&mut fields);
-            let line =
-                format!("{} {} {:?}", head.request.method, head.request.raw_path().escape_ascii(), head.request.version);
-            prop_assert_eq!([&head.raw[..], &rest].concat(), bytes);
-            prop_assert_eq!((line, fields, head.raw.to_vec(), head.keeps, head.body == 0), read);
+            let whole = head.request.head().to_vec();
+            prop_assert_eq!([&whole[..], &rest].concat(), bytes);
+            prop_assert_eq!((told(&head.request), whole, head.keeps, head.body == 0), read);
         }
 
         #[test]
@@ -292,7 +297,7 @@ mod tests {
             changed[at] = byte;
             for bytes in [bytes, changed] {
                 match taken(&bytes) {
-                    (Found::Plain(head), rest) => prop_assert_eq!([&head.raw[..], &rest].concat(), bytes),
+                    (Found::Plain(head), rest) => prop_assert_eq!([&head.request.head()[..], &rest].concat(), bytes),
                     (_, rest) => prop_assert_eq!(&rest[..], &bytes[..]),
                 }
             }

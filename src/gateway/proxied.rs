@@ -31,7 +31,7 @@ impl ProxyHttp for Proxied {
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Context) -> pingora::Result<bool> {
-        let mut session = Downstream::Pingora(session);
+        let mut session = Downstream::of_pingora(session);
         self.0.begin(&mut session);
         self.0.admit(&mut session, ctx).await
     }
@@ -74,11 +74,11 @@ impl ProxyHttp for Proxied {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, error: &Error, ctx: &mut Context) -> FailToProxy {
-        let status = self.0.failed(&mut Downstream::Pingora(session), error, ctx).await;
+        let status = self.0.failed(&mut Downstream::of_pingora(session), error, ctx).await;
         FailToProxy { error_code: status.unwrap_or(0), can_reuse_downstream: false }
     }
 
     async fn logging(&self, session: &mut Session, error: Option<&Error>, ctx: &mut Context) {
-        self.0.account(&Downstream::Pingora(session), error, ctx);
+        self.0.account(&Downstream::of_pingora(session), error, ctx);
     }
 }

@@ -1,7 +1,6 @@
 //! Answers of our own. A refusal always has a body that says what to do next.
 
 use bytes::Bytes;
-use http::header::EXPECT;
 use pingora::{Error, ErrorSource, ErrorType};
 
 use crate::ledger::Answer;
@@ -32,7 +31,7 @@ impl Gateway {
             self.authority.metrics.faults.with_label_values(&["gateway", fault.as_str()]).inc();
         }
         let body = refusal.body(dialect, ctx.trace);
-        let uninvited = session.req_header().headers.contains_key(EXPECT) && !session.is_body_done();
+        let uninvited = session.request().fields.has("expect") && !session.is_body_done();
         let leave = refusal.status == 413 || uninvited;
         let drained =
             ctx.waited.during(&self.authority.clock, async { leave || session.drain_request_body().await.is_err() });

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-
 use crate::model::ids::StoreId;
 use crate::model::intent::Sha256;
 use crate::protocol::media::Media;
 use crate::protocol::preset::{Phase, Preset, Recognised, SessionKey};
 
+use super::fields::Fields;
 use super::upstream::Upstream;
 
 /// A guarded part of the merchant's site.
@@ -26,7 +25,7 @@ pub struct Route {
 /// What is known of a request's body before it is read.
 #[derive(Clone, Copy)]
 pub struct Body<'h> {
-    pub headers: &'h HeaderMap,
+    pub fields: &'h Fields,
     /// There is none.
     pub bodiless: bool,
 }
@@ -55,30 +54,29 @@ pub enum Kind {
 impl Route {
     /// What a request is here whose path goes on like this behind the prefix.
     pub(super) fn step(self: &Arc<Self>, method: &str, rest: &str, body: Body<'_>) -> Step {
-        let media = Media::of(body.headers);
+        let media = body.fields.media();
         let (kind, session) = match self.preset.recognise(method, rest, media, body.bodiless) {
             Recognised::Step(phase, found) => (Kind::Phase(phase), found.session.map(ToOwned::to_owned)),
             Recognised::ByBody => (Kind::ByBody, None),
             Recognised::Harmless => (Kind::Harmless, None),
             Recognised::Unknown => (Kind::Unknown, None),
         };
-        let session = session.or_else(|| session_of(&self.preset, body.headers));
+        let session = session.or_else(|| session_of(&self.preset, body.fields));
         Step { route: self.clone(), kind, session, media }
     }
 }
 
 /// What names the session in a request's head: the first place that is filled, as the merchant looks.
 /// Only a digest of it is kept, because it is a credential.
-fn session_of(preset: &Preset, headers: &HeaderMap) -> Option<String> {
+fn session_of(preset: &Preset, fields: &Fields) -> Option<String> {
     let keys = &preset.session.as_ref()?.key;
     keys.iter().find_map(|key| match key {
         SessionKey::Header(name) => {
-            let values: Vec<_> = headers.get_all(name).iter().map(|value| spelled_once(value.as_bytes())).collect();
+            let values: Vec<_> = fields.all(name).map(spelled_once).collect();
             (!values.is_empty()).then(|| Sha256::of(&values.join(&b'\n')).hex())
         }
         SessionKey::Cookie(name) => {
-            let fields = headers.get_all(http::header::COOKIE).iter();
-            let crumbs = fields.flat_map(|field| field.as_bytes().split(|b| *b == b';')).map(<[u8]>::trim_ascii);
+            let crumbs = fields.all("cookie").flat_map(|value| value.split(|b| *b == b';')).map(<[u8]>::trim_ascii);
             let named = |crumb: &&[u8]| crumb.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
             let values: Vec<_> = crumbs.filter(named).collect();
             (!values.is_empty()).then(|| Sha256::of(&values.join(&b'\n')).hex())
@@ -105,19 +103,16 @@ mod tests {
                     key = [\"cookie:session\", \"header:authorization\"]\n\
                     [lines]\nitems = \"/i\"\nvariant = \"/v\"\nquantity = \"/q\"\n";
         let preset = Preset::parse(text).unwrap();
-        let named = |lines: &[(http::HeaderName, &str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in lines {
-                headers.append(name, value.parse().unwrap());
-            }
-            session_of(&preset, &headers)
+        let named = |lines: &[(&str, &str)]| {
+            let fields = lines.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+            session_of(&preset, &fields)
         };
-        let (cookie, auth) = (http::header::COOKIE, http::header::AUTHORIZATION);
-        let bearer = named(&[(auth.clone(), "Bearer a")]);
+        let (cookie, auth) = ("Cookie", "authorization");
+        let bearer = named(&[(auth, "Bearer a")]);
         assert!(bearer.is_some());
-        assert_eq!(named(&[(auth.clone(), "bearer  a")]), bearer);
-        assert_eq!(named(&[(auth.clone(), "Bearer a"), (cookie.clone(), "sessions=b; x=1")]), bearer);
-        let both = named(&[(auth, "Bearer a"), (cookie.clone(), "x=1; session=b")]);
+        assert_eq!(named(&[(auth, "bearer  a")]), bearer);
+        assert_eq!(named(&[(auth, "Bearer a"), (cookie, "sessions=b; x=1")]), bearer);
+        let both = named(&[(auth, "Bearer a"), (cookie, "x=1; session=b")]);
         assert_eq!(both, named(&[(cookie, "session=b;y=2")]));
         assert_ne!(both, bearer);
         assert_eq!(named(&[]), None);

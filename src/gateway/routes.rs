@@ -150,7 +150,7 @@ fn beginnings(path: &str, longest: usize) -> impl Iterator<Item = &str> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderMap;
+    use crate::gateway::fields::Fields;
     use proptest::prelude::*;
 
     use super::super::route::Kind;
@@ -181,7 +181,7 @@ mod tests {
     fn a_request_is_a_step_of_its_route() {
         let routes = routes();
         let find = |host: &str, method: &str, path: &str| {
-            routes.on_host(host).find(method, path, Body { headers: &HeaderMap::new(), bodiless: true })
+            routes.on_host(host).find(method, path, Body { fields: &Fields::default(), bodiless: true })
         };
         let step = find("any", "POST", "/checkout").unwrap();
         assert_eq!((&*step.route.name, step.kind), ("checkout", Kind::Phase(Phase::Complete)));
@@ -226,7 +226,7 @@ mod tests {
                 path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
             let longest = all.iter().filter(serves).filter(|route| on_it(&path, &route.prefix)).map(|route| route.prefix.len()).max();
-            let found = routes.on_host(&host).find("GET", &path, Body { headers: &HeaderMap::new(), bodiless: true });
+            let found = routes.on_host(&host).find("GET", &path, Body { fields: &Fields::default(), bodiless: true });
             prop_assert_eq!(found.map(|step| step.route.prefix.len()), longest);
             let small = |text: &str| text.to_ascii_lowercase();
             let variant = all.iter().filter(serves).any(|route| {

@@ -62,7 +62,7 @@ impl Gateway {
             Taken::Body(guarded, body) => (guarded, body),
             Taken::Answered(answered) => return Ok(answered),
         };
-        let (preset, query) = (&guarded.step.route.preset, session.req_header().uri.query());
+        let (preset, query) = (&guarded.step.route.preset, session.request().query());
         let does = does(preset, guarded.step.media, &body, query, self.settings.body_max);
         match (does, tokens) {
             (Does::Commit { key, renamed }, tokens) => {

@@ -12,6 +12,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::protocol::media::Media;
 
+use super::fields::{Fields, Found};
+
 /// Longest head of an answer, and most fields in it.
 #[derive(Debug, Clone, Copy)]
 pub struct HeadMax {
@@ -54,33 +56,22 @@ pub enum AnswerFault {
 pub struct AnswerHead {
     pub status: u16,
     pub reason: Option<String>,
-    /// Names as they came, which are ASCII, and values.
-    pub headers: Vec<(Bytes, Bytes)>,
+    pub fields: Fields,
     framing: Framing,
     keep_alive: bool,
 }
 
 impl AnswerHead {
-    /// The value of a header, if it stands once or more.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.all(name).next()
-    }
-
-    fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        fields(&self.headers, name).map(AsRef::as_ref)
-    }
-
     /// What it says of its body.
     #[must_use]
     pub fn media(&self) -> Media {
-        Media::told(self.all("content-type"), self.all("content-encoding"))
+        self.fields.media()
     }
 
     /// True when `Connection` names this header: it is for us and goes no further.
     #[must_use]
     pub fn nominates(&self, name: &[u8]) -> bool {
-        connection_options(&self.headers).any(|option| option.eq_ignore_ascii_case(name))
+        connection_options(&self.fields).any(|option| option.eq_ignore_ascii_case(name))
     }
 
     /// True of an informational answer, which another one follows.
@@ -304,41 +295,26 @@ fn parse_head(buffer: &mut BytesMut, method: &Method, most: HeadMax) -> Result<O
         return Err(AnswerFault::Malformed);
     }
     let status = answer.code.filter(|code| (100..1000).contains(code)).ok_or(AnswerFault::Malformed)?;
-    let start = buffer.as_ptr().addr();
-    // INVARIANT: what was parsed is a part of what came; of an empty value it does not matter which.
-    let place = |part: &[u8]| {
-        let from = if part.is_empty() { 0 } else { part.as_ptr().addr() - start };
-        from..from + part.len()
-    };
     let (version, reason) = (answer.version, answer.reason.filter(|reason| !reason.is_empty()).map(ToOwned::to_owned));
-    let places: Vec<_> =
-        answer.headers.iter().map(|field| (place(field.name.as_bytes()), place(field.value))).collect();
-    // One allocation for all of it: names and values are parts of what came.
-    let came = buffer.split_to(length).freeze();
-    let headers: Vec<_> = places.into_iter().map(|(name, value)| (came.slice(name), came.slice(value))).collect();
-    let (framing, clean) = framing(&headers, status, method)?;
-    let keep_alive = clean && version == Some(1) && framing != Framing::UntilClose && !says_close(&headers);
-    Ok(Some(AnswerHead { status, reason, headers, framing, keep_alive }))
-}
-
-/// The values of one field.
-fn fields<'h>(headers: &'h [(Bytes, Bytes)], name: &str) -> impl Iterator<Item = &'h Bytes> {
-    headers.iter().filter(move |(have, _)| have.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    let fields = Found::of(buffer, answer.headers).within(buffer.split_to(length).freeze());
+    let (framing, clean) = framing(&fields, status, method)?;
+    let keep_alive = clean && version == Some(1) && framing != Framing::UntilClose && !says_close(&fields);
+    Ok(Some(AnswerHead { status, reason, fields, framing, keep_alive }))
 }
 
 /// How the body ends (RFC 9112 §6.3), and whether that was told without contradiction.
-fn framing(headers: &[(Bytes, Bytes)], status: u16, method: &Method) -> Result<(Framing, bool), AnswerFault> {
+fn framing(fields: &Fields, status: u16, method: &Method) -> Result<(Framing, bool), AnswerFault> {
     if *method == Method::HEAD || matches!(status, 100..200 | 204 | 304) {
         return Ok((Framing::Done, true));
     }
-    let mut codings = fields(headers, "transfer-encoding");
+    let mut codings = fields.all("transfer-encoding");
     if let Some(coding) = codings.next() {
         if codings.next().is_some() || !coding.eq_ignore_ascii_case(b"chunked") {
             return Err(AnswerFault::Malformed);
         }
-        return Ok((Framing::Chunked(Chunk::Size), fields(headers, "content-length").next().is_none()));
+        return Ok((Framing::Chunked(Chunk::Size), !fields.has("content-length")));
     }
-    let mut lengths = fields(headers, "content-length");
+    let mut lengths = fields.all("content-length");
     let Some(length) = lengths.next() else { return Ok((Framing::UntilClose, true)) };
     if lengths.any(|other| other != length) {
         return Err(AnswerFault::Malformed);
@@ -348,12 +324,12 @@ fn framing(headers: &[(Bytes, Bytes)], status: u16, method: &Method) -> Result<(
     Ok((Framing::Length(length), true))
 }
 
-fn says_close(headers: &[(Bytes, Bytes)]) -> bool {
-    connection_options(headers).any(|option| option.eq_ignore_ascii_case(b"close"))
+fn says_close(fields: &Fields) -> bool {
+    connection_options(fields).any(|option| option.eq_ignore_ascii_case(b"close"))
 }
 
-fn connection_options(headers: &[(Bytes, Bytes)]) -> impl Iterator<Item = &[u8]> {
-    fields(headers, "connection").flat_map(|value| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii)
+fn connection_options(fields: &Fields) -> impl Iterator<Item = &[u8]> {
+    fields.all("connection").flat_map(|value| value.split(|b| *b == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// How far a write got before it failed.
@@ -430,7 +406,7 @@ mod tests {
         let answer =
             b"HTTP/1.1 200 OK\r\nX-Empty:\r\nX-Blank:   \r\nx-a:  1, 2 \r\nX-A: \xff\r\nContent-Length: 0\r\n\r\n";
         let head = read(answer).await.0.unwrap();
-        let told: Vec<_> = head.headers.iter().map(|(name, value)| (&name[..], &value[..])).collect();
+        let told: Vec<_> = head.fields.iter().collect();
         let came: [(&[u8], &[u8]); 5] =
             [(b"X-Empty", b""), (b"X-Blank", b""), (b"x-a", b"1, 2"), (b"X-A", b"\xff"), (b"Content-Length", b"0")];
         assert_eq!(told, came);

@@ -72,9 +72,9 @@ impl TraceParent {
 
     /// Reads the lines of the header field: more than one says nothing.
     #[must_use]
-    pub fn sent<'a>(mut lines: impl Iterator<Item = &'a http::HeaderValue>) -> Option<Self> {
+    pub fn sent(mut lines: impl Iterator<Item = impl AsRef<[u8]>>) -> Option<Self> {
         let only = lines.next().filter(|_| lines.next().is_none())?;
-        Self::parse(only.as_bytes())
+        Self::parse(only.as_ref())
     }
 }
 
