@@ -44,7 +44,7 @@ fn heads(c: &mut Criterion) {
     group.bench_function("means one thing", |b| {
         b.iter(|| {
             well_formed(black_box(fields), true).unwrap();
-            unambiguous(&bytes, fields).unwrap();
+            unambiguous(&head.raw, fields).unwrap();
             guardable(fields, &[]).unwrap();
         })
     });

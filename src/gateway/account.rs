@@ -25,7 +25,7 @@ impl Gateway {
         if let Some(own) = ctx.own_part(seconds) {
             metrics.overhead.total.observe(own);
         }
-        let method = method_name(&session.request().method);
+        let method = method_name(session.method());
         self.authority.end_trace(ctx.traced.as_ref(), || Ended {
             trace: ctx.trace,
             began: self.authority.clock.now().minus_millis(now.millis_since(ctx.started)),

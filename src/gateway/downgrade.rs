@@ -6,10 +6,11 @@ use pingora::http::RequestHeader;
 
 use crate::protocol::deny::Refusal;
 
-/// Puts the authority into `Host` (RFC 9113 §8.3.1) and joins the crumbs of a cookie (§8.2.3).
-pub(super) fn as_http1(head: &mut RequestHeader) -> Result<(), Refusal> {
+/// Puts the authority into `Host` (RFC 9113 §8.3.1) and joins the crumbs of a cookie (§8.2.3). True where something
+/// changed.
+pub(super) fn as_http1(head: &mut RequestHeader) -> Result<bool, Refusal> {
     if head.version != Version::HTTP_2 {
-        return Ok(());
+        return Ok(false);
     }
     let authority = head.uri.authority().map(|authority| authority.as_str().to_owned());
     let same = |authority: &String| {
@@ -26,18 +27,20 @@ pub(super) fn as_http1(head: &mut RequestHeader) -> Result<(), Refusal> {
         }
         Ok(())
     };
-    put().map_err(|_error| Refusal::malformed(400, "Host", "say which host this is for, as :authority"))
+    put().map(|()| true).map_err(|_error| Refusal::malformed(400, "Host", "say which host this is for, as :authority"))
 }
 
 /// Takes away the offer to go on in HTTP/2 on this connection: nobody has to take it (RFC 9113 §3.1),
-/// and what would follow it is no request that anybody judged.
-pub(super) fn stay_http1(head: &mut RequestHeader) {
+/// and what would follow it is no request that anybody judged. True where there was one.
+pub(super) fn stay_http1(head: &mut RequestHeader) -> bool {
     let offers_h2c = |value: &http::HeaderValue| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"h2c");
     let mut offers = head.headers.get_all(UPGRADE).iter();
-    if offers.next().is_some_and(offers_h2c) && offers.next().is_none() {
+    let offers_only_that = offers.next().is_some_and(offers_h2c) && offers.next().is_none();
+    if offers_only_that {
         head.remove_header(&UPGRADE);
         head.remove_header("http2-settings");
     }
+    offers_only_that
 }
 
 #[cfg(test)]
@@ -58,7 +61,7 @@ mod tests {
     #[test]
     fn the_authority_is_the_host_and_a_cookie_is_one_line() {
         let mut request = head(Some("shop.example:1"), &[("cookie", "a=1"), ("cookie", "b=2")]);
-        as_http1(&mut request).unwrap();
+        assert!(as_http1(&mut request).unwrap());
         assert_eq!(request.headers[HOST], "shop.example:1");
         assert_eq!(request.headers[COOKIE], "a=1; b=2");
         assert_eq!(request.headers.get_all(COOKIE).iter().count(), 1);
@@ -74,7 +77,7 @@ mod tests {
     #[test]
     fn an_offer_of_http2_is_not_taken_and_another_one_stays() {
         let mut request = head(Some("a"), &[("upgrade", "h2c"), ("http2-settings", "AA")]);
-        stay_http1(&mut request);
+        assert!(stay_http1(&mut request));
         assert!(!request.headers.contains_key(UPGRADE) && !request.headers.contains_key("http2-settings"));
         for lines in [
             vec![("upgrade", "websocket")],
@@ -82,7 +85,7 @@ mod tests {
             vec![("upgrade", "h2c"), ("upgrade", "x")],
         ] {
             let mut request = head(Some("a"), &lines);
-            stay_http1(&mut request);
+            assert!(!stay_http1(&mut request));
             assert!(request.headers.contains_key(UPGRADE), "{lines:?}");
         }
     }

@@ -3,8 +3,10 @@
 
 use std::future::{Future, pending};
 use std::net::SocketAddr;
+use std::sync::OnceLock;
 
 use bytes::Bytes;
+use http::Method;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::ServerSession;
 use pingora::proxy::Session;
@@ -25,18 +27,17 @@ use super::socket::CALLER_TAKES;
 
 /// See the module.
 pub(super) enum Downstream<'c> {
-    Pingora(&'c mut Session, Box<Request>),
+    Pingora(&'c mut Session, OnceLock<Box<Request>>),
     Plain(Plain<'c>),
 }
 
 impl Gateway {
     /// The head of a request is here: its limits begin.
     pub(super) fn begin(&self, session: &mut Downstream<'_>) {
-        let head = match session {
-            Downstream::Plain(plain) => Some(plain.request().head().len() as u64),
-            Downstream::Pingora(..) => None,
-        };
-        Phase::begin(head, || body_length(&session.request().fields));
+        match session {
+            Downstream::Plain(plain) => Phase::begin(Some(plain.head_length()), || Some(plain.body_length())),
+            Downstream::Pingora(..) => Phase::begin(None, || body_length(&session.request().fields)),
+        }
         if let Downstream::Pingora(session, _) = session {
             limit(session.as_downstream_mut());
         }
@@ -80,26 +81,33 @@ fn limit(session: &mut ServerSession) {
 
 impl<'c> Downstream<'c> {
     pub(super) fn of_pingora(session: &'c mut Session) -> Self {
-        let request = Box::new(Request::read_by_pingora(session.req_header()));
-        Self::Pingora(session, request)
+        Self::Pingora(session, OnceLock::new())
     }
 }
 
 impl Downstream<'_> {
     pub(super) fn request(&self) -> &Request {
         match self {
-            Self::Pingora(_, request) => request,
+            Self::Pingora(session, read) => {
+                read.get_or_init(|| Box::new(Request::read_by_pingora(session.req_header())))
+            }
             Self::Plain(plain) => plain.request(),
+        }
+    }
+
+    pub(super) fn method(&self) -> &Method {
+        match self {
+            Self::Pingora(session, _) => &session.req_header().method,
+            Self::Plain(plain) => &plain.request().method,
         }
     }
 
     /// Says it as HTTP/1.1 says it, and offers nothing else: a plain request does.
     pub(super) fn as_http1(&mut self) -> Result<(), Refusal> {
-        if let Self::Pingora(session, request) = self {
-            let head = session.req_header_mut();
-            as_http1(head)?;
-            stay_http1(head);
-            **request = Request::read_by_pingora(head);
+        let Self::Pingora(session, read) = self else { return Ok(()) };
+        let head = session.req_header_mut();
+        if as_http1(head)? | stay_http1(head) {
+            *read = OnceLock::new();
         }
         Ok(())
     }
@@ -107,13 +115,15 @@ impl Downstream<'_> {
     /// Drops what only we may say.
     pub(super) fn retain_theirs(&mut self) {
         match self {
-            Self::Pingora(session, request) => {
+            Self::Pingora(session, read) => {
                 let head = session.req_header_mut();
                 let ours: Vec<_> = head.headers.keys().filter(|name| is_ours(name)).cloned().collect();
                 for name in &ours {
                     head.remove_header(name);
                 }
-                request.fields.retain(|name| !is_ours(name));
+                if let Some(request) = read.get_mut() {
+                    request.fields.retain(|name| !is_ours(name));
+                }
             }
             Self::Plain(plain) => plain.request_mut().fields.retain(|name| !is_ours(name)),
         }
@@ -123,7 +133,7 @@ impl Downstream<'_> {
     pub(super) fn raw(&self) -> Bytes {
         match self {
             Self::Pingora(session, _) => session.to_h1_raw(),
-            Self::Plain(plain) => plain.request().head().clone(),
+            Self::Plain(plain) => plain.raw(),
         }
     }
 

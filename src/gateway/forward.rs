@@ -58,6 +58,9 @@ impl Gateway {
 
     /// True of a request whose body is short, and of which nothing has to be said before it is here.
     pub(super) fn is_whole(&self, session: &mut Downstream<'_>) -> bool {
+        if matches!(session, Downstream::Plain(_)) {
+            return true;
+        }
         let bodiless = session.is_body_empty();
         let request = session.request();
         let fields = &request.fields;

@@ -123,7 +123,7 @@ impl Gateway {
         guarded: Box<Guarded>,
         tokens: Option<Tokens>,
     ) -> pingora::Result<bool> {
-        let counts = !session.request().method.is_safe() || guarded.requires_token();
+        let counts = !session.method().is_safe() || guarded.requires_token();
         match (guarded.step.kind, tokens) {
             (Kind::ByBody, tokens) => Box::pin(self.by_body(session, ctx, guarded, tokens)).await,
             (Kind::Phase(Phase::Complete), None) if guarded.step.route.preset.token_pointers.is_empty() => {

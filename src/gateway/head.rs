@@ -148,8 +148,7 @@ fn named_hops(fields: &Fields) -> impl Iterator<Item = String> + '_ {
 /// A field that some servers take for one of these, because they read `_` as `-`.
 fn twin(fields: &Fields, names: &[&str]) -> Option<String> {
     let is_twin = |have: &&[u8]| {
-        let other = |name: &&&str| !have.eq_ignore_ascii_case(name.as_bytes());
-        names.iter().filter(other).any(|name| is_same_but_for_dashes(name, have))
+        names.iter().any(|name| is_same_but_for_dashes(name, have) && !have.eq_ignore_ascii_case(name.as_bytes()))
     };
     fields.names().find(is_twin).map(in_small_letters)
 }

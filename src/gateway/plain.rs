@@ -63,6 +63,18 @@ impl<'c> Plain<'c> {
         &mut self.head.request
     }
 
+    pub(super) fn raw(&self) -> Bytes {
+        self.head.raw.clone()
+    }
+
+    pub(super) fn head_length(&self) -> u64 {
+        self.head.raw.len() as u64
+    }
+
+    pub(super) fn body_length(&self) -> u64 {
+        self.head.body as u64
+    }
+
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }

@@ -3,10 +3,10 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http::Method;
 
-use super::fields;
+use super::fields::{self, Part};
 use super::request::Request;
 
 /// Longest head that is looked at here, and most fields in it.
@@ -26,6 +26,8 @@ pub enum Found {
 
 #[derive(Debug)]
 pub struct Head {
+    /// As it came.
+    pub raw: Bytes,
     pub request: Request,
     /// How many bytes of body follow.
     pub body: usize,
@@ -53,19 +55,22 @@ pub fn find(came: &mut BytesMut, body_max: usize) -> Found {
     if plain.body > body_max {
         return Found::Other;
     }
-    let (target, found) = (fields::place(came, target), fields::Found::of(came, parsed.headers));
+    let (target, found) = (Part::of(came, target), fields::Found::of(came, parsed.headers));
     // One allocation for all of it: target, names and values are parts of what came.
-    let head = came.split_to(length).freeze();
-    let request = Request::plain(method, head.slice(target), found.within(head));
-    Found::Plain(Box::new(Head { request, body: plain.body, keeps: plain.keeps }))
+    let raw = came.split_to(length).freeze();
+    let request = Request::plain(method, raw.slice(target.range()), found.within(raw.clone()));
+    Found::Plain(Box::new(Head { raw, request, body: plain.body, keeps: plain.keeps }))
 }
 
 /// Method and target of a request of HTTP/1.1 for a path.
 fn line<'c>(parsed: &httparse::Request<'_, 'c>) -> Option<(Method, &'c [u8])> {
     let (method, target) = (Method::from_bytes(parsed.method?.as_bytes()).ok()?, parsed.path?);
-    // The rest of what can be seen has no place in a target (RFC 3986 §2), or is not passed on.
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'#' | b'<' | b'>' | b'`');
-    let is_path = target.starts_with('/') && target.bytes().all(is_plain);
+    // The rest of what can be seen has no place there (RFC 3986 §3.3, §3.4), or is not passed on.
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'#' | b'<' | b'>');
+    let is_path = path.starts_with('/')
+        && path.bytes().all(|byte| is_plain(byte) && byte != b'`')
+        && query.bytes().all(|byte| is_plain(byte) && byte != b'"');
     (parsed.version == Some(1) && is_path && method != Method::CONNECT).then_some((method, target.as_bytes()))
 }
 
@@ -132,7 +137,7 @@ mod tests {
     fn a_plain_request_is_taken_with_its_fields_as_they_came() {
         let (Found::Plain(head), rest) = taken([PLAIN, "bodyGET"].concat().as_bytes()) else { panic!("it is plain") };
         let request = &head.request;
-        assert_eq!((&request.head()[..], &rest[..]), (PLAIN.as_bytes(), &b"bodyGET"[..]));
+        assert_eq!((&head.raw[..], &rest[..]), (PLAIN.as_bytes(), &b"bodyGET"[..]));
         assert_eq!((head.body, head.keeps), (4, true));
         assert_eq!((request.method.as_str(), &request.target[..]), ("POST", &b"/a?b=1"[..]));
         assert_eq!(request.query(), Some("b=1"));
@@ -167,7 +172,9 @@ mod tests {
             "GET /\u{e9} HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /a b HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /a#b HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /a\"<>` HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a` HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a?\" HTTP/1.1\r\nHost: a\r\n\r\n",
+            "GET /a?<> HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\n X: 1\r\n\r\n",
             "PRI * HTTP/2.0\r\n\r\n",
@@ -229,6 +236,9 @@ mod tests {
             "//x",
             "/a{b}|^\\~'!",
             "/a\"",
+            "/a`",
+            "/a?`b`",
+            "/a?\"",
             "/a<",
             "/a#b",
             "/\u{e9}",
@@ -286,7 +296,7 @@ mod tests {
             };
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             let read = runtime.block_on(read_by_pingora(&bytes));
-            let whole = head.request.head().to_vec();
+            let whole = head.raw.to_vec();
             prop_assert_eq!([&whole[..], &rest].concat(), bytes);
             prop_assert_eq!((told(&head.request), whole, head.keeps, head.body == 0), read);
         }
@@ -297,7 +307,7 @@ mod tests {
             changed[at] = byte;
             for bytes in [bytes, changed] {
                 match taken(&bytes) {
-                    (Found::Plain(head), rest) => prop_assert_eq!([&head.request.head()[..], &rest].concat(), bytes),
+                    (Found::Plain(head), rest) => prop_assert_eq!([&head.raw[..], &rest].concat(), bytes),
                     (_, rest) => prop_assert_eq!(&rest[..], &bytes[..]),
                 }
             }

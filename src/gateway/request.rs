@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{Method, Version};
 use pingora::http::{HeaderNameVariant, RequestHeader};
 
-use super::fields::Fields;
+use super::fields::{Fields, Gathered};
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -28,14 +28,14 @@ impl Request {
 
     /// One that pingora read.
     pub(super) fn read_by_pingora(head: &RequestHeader) -> Self {
-        let mut fields = Vec::with_capacity(head.headers.len());
+        let mut fields = Gathered::default();
         // INVARIANT: what is done with each field does not fail.
         let _ = head.map(|name, value| {
             let name = match &name {
                 HeaderNameVariant::Case(name) => name.as_slice(),
                 HeaderNameVariant::Titled(name) => name.as_bytes(),
             };
-            fields.push((name.to_vec(), value.as_bytes().to_vec()));
+            fields.add(name, value.as_bytes());
             Ok(())
         });
         Self {
@@ -43,17 +43,12 @@ impl Request {
             is_http11: head.version == Version::HTTP_11,
             target: Bytes::copy_from_slice(head.raw_path()),
             query: head.uri.query().map(|query| Bytes::copy_from_slice(query.as_bytes())),
-            fields: fields.iter().map(|(name, value)| (&name[..], &value[..])).collect(),
+            fields: fields.done(),
         }
     }
 
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.query.as_deref().and_then(|query| std::str::from_utf8(query).ok())
-    }
-
-    /// The head as it came, of a plain request.
-    pub(super) fn head(&self) -> &Bytes {
-        self.fields.head()
     }
 }
