@@ -95,6 +95,13 @@ impl Gateway {
                 Err(fault) => return Over::Failed(Box::new(SendFault::Sent(fault).refusal())),
             };
         }
+        if incoming.is_over() {
+            // Before the caller can send its next request, which may then use it.
+            Exchange::finish(upstream, incoming);
+            caller.tell_head(&head, in_time()).await;
+            caller.tell_body(None, true, in_time()).await;
+            return Over::Told;
+        }
         caller.tell_head(&head, in_time()).await;
         while !caller.is_gone() {
             let piece = tokio::select! {
@@ -103,10 +110,10 @@ impl Gateway {
                 () = caller.leaves() => return Over::Cut,
             };
             match piece {
-                Ok(Some(piece)) => caller.tell_body(Some(piece), false, in_time()).await,
-                Ok(None) => {
+                Ok(Some(piece)) if !incoming.is_over() => caller.tell_body(Some(piece), false, in_time()).await,
+                Ok(last) => {
                     Exchange::finish(upstream, incoming);
-                    caller.tell_body(None, true, in_time()).await;
+                    caller.tell_body(last, true, in_time()).await;
                     return Over::Told;
                 }
                 Err(_fault) => return Over::Cut,

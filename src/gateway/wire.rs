@@ -105,6 +105,17 @@ enum Framing {
     Done,
 }
 
+impl Framing {
+    /// What is left when so many bytes more were taken.
+    fn without(self, taken: usize) -> Self {
+        match self {
+            Self::Length(length) if length == taken as u64 => Self::Done,
+            Self::Length(length) => Self::Length(length - taken as u64),
+            other => other,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Chunk {
     Size,
@@ -176,7 +187,7 @@ impl Incoming {
                 Ok(head)
             };
         }
-        (self.framing, self.keep_alive) = (head.framing, head.keep_alive);
+        (self.framing, self.keep_alive) = (head.framing.without(0), head.keep_alive);
         Ok(head)
     }
 
@@ -194,6 +205,12 @@ impl Incoming {
                 other => other?,
             }
         }
+    }
+
+    /// True when it is known that all of the answer is here.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.framing == Framing::Done
     }
 
     /// The connection, if another request may be sent on it.
@@ -221,10 +238,9 @@ impl Incoming {
             match self.framing {
                 Framing::Done => return Ok(None),
                 Framing::UntilClose => return Ok(self.take_up_to(u64::MAX)),
-                Framing::Length(0) => self.framing = Framing::Done,
                 Framing::Length(left) => {
                     let Some(piece) = self.take_up_to(left) else { return Ok(None) };
-                    self.framing = Framing::Length(left - piece.len() as u64);
+                    self.framing = self.framing.without(piece.len());
                     return Ok(Some(piece));
                 }
                 Framing::Chunked(Chunk::Data(left)) => {
