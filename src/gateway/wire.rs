@@ -375,15 +375,18 @@ pub async fn write_all(stream: &mut Stream, request: &[u8], encrypted: bool) -> 
 mod tests {
     use super::*;
 
-    async fn read(answer: &[u8]) -> (Result<AnswerHead, AnswerFault>, Result<Vec<u8>, AnswerFault>, bool) {
+    async fn answered(answer: &[u8]) -> Incoming {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (mut server, _) = listener.accept().await.unwrap();
         server.write_all(answer).await.unwrap();
         drop(server);
         let stream: Stream = Box::new(pingora::protocols::l4::stream::Stream::from(client));
-        let mut incoming =
-            Incoming::new(stream, listener.local_addr().unwrap(), Duration::from_secs(5), HeadMax::JUDGED);
+        Incoming::new(stream, listener.local_addr().unwrap(), Duration::from_secs(5), HeadMax::JUDGED)
+    }
+
+    async fn read(answer: &[u8]) -> (Result<AnswerHead, AnswerFault>, Result<Vec<u8>, AnswerFault>, bool) {
+        let mut incoming = answered(answer).await;
         let head = incoming.head(&Method::POST).await;
         let mut body = Vec::new();
         let body = loop {
@@ -414,6 +417,26 @@ mod tests {
             let (head, body, again) = read(answer).await;
             assert!(head.is_ok(), "{}", String::from_utf8_lossy(answer));
             assert_eq!((body.unwrap().as_slice(), again), (expected, reusable), "{}", String::from_utf8_lossy(answer));
+        }
+    }
+
+    /// Then its connection is given back before the caller has the last of it.
+    #[tokio::test]
+    async fn that_an_answer_is_over_is_known_with_its_last_piece() {
+        for (answer, with_head, with_piece) in [
+            (&b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"[..], false, true),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", false, false),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", true, true),
+            (b"HTTP/1.1 204 None\r\n\r\n", true, true),
+            (b"HTTP/1.1 200 OK\r\n\r\nabc", false, false),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", false, false),
+        ] {
+            let mut incoming = answered(answer).await;
+            incoming.head(&Method::POST).await.unwrap();
+            let told = String::from_utf8_lossy(answer);
+            assert_eq!(incoming.is_over(), with_head, "{told}");
+            assert!(incoming.piece().await.is_ok(), "{told}");
+            assert_eq!(incoming.is_over(), with_piece, "{told}");
         }
     }
 
